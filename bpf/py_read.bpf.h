@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Reading CPython objects.  Compiles for the host as well: there the includer
+ * defines ls_read_user() and ls_code_role() over a memory image and includes
+ * no kernel header.
+ */
+#ifndef LS_PY_READ_BPF_H
+#define LS_PY_READ_BPF_H
+
+#include "scratch.h"
+
+/*
+ * On the kernel side the larger functions are global ones, which the verifier
+ * checks once and not at every call; they find their scratch space again by its
+ * number (python.bpf.c).  On the host they are called as they are.
+ */
+#ifdef __bpf__
+#define ls_read_user(to, size, address) \
+	bpf_probe_read_user((to), (size), (const void *)(address))
+int global_key_of(__u32 context, __u64 object);
+int global_dict_find(__u32 context, __u64 dict, __u32 key);
+int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start);
+int global_awaiter_of(__u32 context, __u64 node);
+int global_task_serial(__u32 context, __u64 task, __u32 copy);
+int global_scope_read(__u32 context, __u64 scope);
+int global_current_task(__u32 context);
+int global_frames_walk(__u32 context);
+int global_frame_step(__u32 context);
+int global_request_find(__u32 context, __u64 task);
+#define KEY_OF(s, config, object) ((__u32)global_key_of((s)->walk.context, (object)))
+#define DICT_FIND(s, config, dict, key) global_dict_find((s)->walk.context, (dict), (key))
+#define FOLLOW(s, config, code, frame, start) \
+	global_follow((s)->walk.context, (code), (frame), (start))
+#define AWAITER_OF(s, config, node) global_awaiter_of((s)->walk.context, (node))
+#define TASK_SERIAL(s, config, task, copy) \
+	global_task_serial((s)->walk.context, (task), (copy))
+#define SCOPE_READ(s, config, scope) global_scope_read((s)->walk.context, (scope))
+#define CURRENT_TASK(s, config) global_current_task((s)->walk.context)
+#define FRAME_STEP(s, config) global_frame_step((s)->walk.context)
+#else
+#define FRAME_STEP frame_step
+#define KEY_OF key_of
+#define DICT_FIND dict_find
+#define FOLLOW follow
+#define AWAITER_OF awaiter_of
+#define TASK_SERIAL task_serial
+#define SCOPE_READ scope_read
+#define CURRENT_TASK current_task_of
+#endif
+
+/* 0 and *value, or non-zero and *value untouched by meaning (0). */
+static __always_inline long read_u64(__u64 address, __u64 *value)
+{
+	*value = 0;
+	return ls_read_user(value, sizeof(*value), address);
+}
+
+static __always_inline long read_u32(__u64 address, __u32 *value)
+{
+	*value = 0;
+	return ls_read_user(value, sizeof(*value), address);
+}
+
+static __always_inline __u64 type_of(const struct process_config *config, __u64 object)
+{
+	__u64 type;
+
+	if (!object || read_u64(object + config->layout.ob_type, &type))
+		return 0;
+	return type;
+}
+
+/* A field of a buffer at an offset that the verifier cannot know. */
+static __always_inline __u64 field_u64(const __u8 *buffer, __u32 offset)
+{
+	return *(const __u64 *)(buffer + (offset & 0x78));
+}
+
+static __always_inline __u32 field_u32(const __u8 *buffer, __u32 offset)
+{
+	return *(const __u32 *)(buffer + (offset & 0x7c));
+}
+
+static __always_inline __u64 untag(const struct process_config *config, __u64 reference)
+{
+	return reference & ~(__u64)config->layout.stackref_tags;
+}
+
+/* Length and first 16 bytes of each key that is looked for, little endian. */
+static __always_inline __u64 key_word(const char *text, __u32 length, __u32 from)
+{
+	__u64 word = 0;
+
+#ifdef __bpf__
+#pragma unroll
+#endif
+	for (__u32 i = 0; i < 8; i++)
+		if (from + i < length)
+			word |= (__u64)(__u8)text[from + i] << (8 * i);
+	return word;
+}
+
+static __always_inline int key_is(__u64 length, __u64 first, __u64 second, const char *text,
+				  __u32 size)
+{
+	return length == size && first == key_word(text, size, 0) &&
+	       second == key_word(text, size, 8);
+}
+
+/* Which LS_KEY_* a str object is; LS_KEY_NONE for any other. */
+static __always_inline __u32 key_of(struct scratch *s, const struct process_config *config,
+				    __u64 object)
+{
+	__u64 length, first, second;
+	__u32 data = config->layout.unicode_ascii - config->layout.unicode_length;
+
+	if (!object || ls_read_user(s->key, 48,
+				    object + config->layout.unicode_length))
+		return LS_KEY_NONE;
+	length = *(__u64 *)s->key;
+	if (length > 31)
+		return LS_KEY_NONE;
+	first = *(__u64 *)(s->key + (data & 0x38));
+	second = *(__u64 *)(s->key + (data & 0x38) + 8);
+	if (length < 8)
+		first &= (1ull << (length * 8)) - 1;
+	if (length <= 8)
+		second = 0;
+	else if (length < 16)
+		second &= (1ull << ((length - 8) * 8)) - 1;
+#define X(id, text) \
+	if (key_is(length, first, second, text, sizeof(text) - 1)) \
+		return LS_KEY_##id;
+	LS_KEYS(X)
+#undef X
+	return LS_KEY_NONE;
+}
+
+#define DICT_ENTRIES 40	/* entries of a dictionary that are looked at */
+
+/*
+ * Reads the entry array of a dictionary into s->table: s->walk.entries of
+ * s->walk.entry_size bytes.  Values of split tables are not followed.
+ */
+static __always_inline long dict_load(struct scratch *s, const struct process_config *config,
+				      __u64 dict)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 keys, entries, count;
+	__u8 log2_bytes, kind;
+	__u32 size;
+
+	s->walk.entries = 0;
+	if (!dict || read_u64(dict + layout->dict_keys, &keys) || !keys)
+		return -1;
+	if (ls_read_user(s->key, 32, keys))
+		return -1;
+	log2_bytes = s->key[layout->keys_log2_index_bytes & 31];
+	kind = s->key[layout->keys_kind & 31];
+	count = *(__u64 *)(s->key + (layout->keys_nentries & 24));
+	if (log2_bytes > 20 || count > DICT_ENTRIES)
+		count = count > DICT_ENTRIES && log2_bytes <= 20 ? DICT_ENTRIES : 0;
+	s->walk.entry_size = kind ? 16 : 24;
+	entries = keys + layout->keys_indices + (1ull << (log2_bytes & 31));
+	size = (__u32)count * s->walk.entry_size;
+	if (size > SCRATCH_TABLE_BYTES - 64)
+		return -1;
+	if (size && ls_read_user(s->table, size, entries))
+		return -1;
+	s->walk.entries = (__u32)count;
+	return 0;
+}
+
+/* Key and value of entry `i` of the loaded dictionary. */
+static __always_inline __u64 entry_key(const struct scratch *s, __u32 i)
+{
+	__u32 at = i * s->walk.entry_size + (s->walk.entry_size == 24 ? 8 : 0);
+
+	return *(const __u64 *)(s->table + (at & 0x3f8));
+}
+
+static __always_inline __u64 entry_value(const struct scratch *s, __u32 i)
+{
+	__u32 at = i * s->walk.entry_size + (s->walk.entry_size == 24 ? 16 : 8);
+
+	return *(const __u64 *)(s->table + (at & 0x3f8));
+}
+
+/* s->walk.found = value of one key of a dictionary, 0 when it has none. */
+static __always_inline int dict_find(struct scratch *s, const struct process_config *config,
+				     __u64 dict, __u32 key)
+{
+	s->walk.found = 0;
+	if (dict_load(s, config, dict))
+		return 0;
+	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
+		if (i >= s->walk.entries)
+			break;
+		if (KEY_OF(s, config, entry_key(s, i)) == key)
+			s->walk.found = entry_value(s, i);
+	}
+	return 0;
+}
+
+#endif

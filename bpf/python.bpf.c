@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The larger functions as global ones: the verifier checks each of them once. */
+#include "maps.bpf.h"
+#include "py_frames.bpf.h"
+
+#define WITH_SCRATCH(context) \
+	struct scratch *s = scratch_of(context); \
+	struct process_config *config = s ? process_of_slot(s->walk.process) : NULL; \
+	if (!config) \
+		return 0 /* shouldn't happen: context and process are always in range */
+
+__noinline int global_key_of(__u32 context, __u64 object)
+{
+	WITH_SCRATCH(context);
+	return (int)key_of(s, config, object);
+}
+
+__noinline int global_dict_find(__u32 context, __u64 dict, __u32 key)
+{
+	WITH_SCRATCH(context);
+	return dict_find(s, config, dict, key);
+}
+
+__noinline int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start)
+{
+	WITH_SCRATCH(context);
+	return follow(s, config, code, frame, start);
+}
+
+__noinline int global_awaiter_of(__u32 context, __u64 node)
+{
+	WITH_SCRATCH(context);
+	return awaiter_of(s, config, node);
+}
+
+__noinline int global_task_serial(__u32 context, __u64 task, __u32 copy)
+{
+	WITH_SCRATCH(context);
+	return task_serial(s, config, task, copy);
+}
+
+__noinline int global_scope_read(__u32 context, __u64 scope)
+{
+	WITH_SCRATCH(context);
+	return scope_read(s, config, scope);
+}
+
+__noinline int global_current_task(__u32 context)
+{
+	WITH_SCRATCH(context);
+	return current_task_of(s, config);
+}
+
+__noinline int global_frame_step(__u32 context)
+{
+	WITH_SCRATCH(context);
+	return frame_step(s, config);
+}
+
+__noinline int global_frames_walk(__u32 context)
+{
+	WITH_SCRATCH(context);
+	return frames_walk(s, config);
+}
+
+__noinline int global_request_find(__u32 context, __u64 task)
+{
+	WITH_SCRATCH(context);
+	return request_find(s, config, task);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Building and sending records. */
+#ifndef LS_RECORD_BPF_H
+#define LS_RECORD_BPF_H
+
+#include "maps.bpf.h"
+
+static const char zeros[1024];
+
+/* Zeroes the fixed part of a record and fills its header. */
+static __always_inline void record_begin(void *record, __u32 fixed, __u16 kind, __u64 now,
+					 __u32 tgid, __u32 tid)
+{
+	struct event_header *header = record;
+
+	if (fixed <= sizeof(zeros))
+		bpf_probe_read_kernel(record, fixed, zeros);
+	header->kind = kind;
+	header->time_ns = now;
+	header->tgid = tgid;
+	header->tid = tid;
+}
+
+/* Sends a record whose stack comes last. */
+#define record_send_stack(record) \
+	do { \
+		__u32 frames_ = (record)->stack.count; \
+		if (frames_ > LS_MAX_FRAMES) \
+			frames_ = LS_MAX_FRAMES; \
+		(record)->header.size = __builtin_offsetof(typeof(*(record)), stack.frames) + \
+					frames_ * sizeof(struct frame_record); \
+		emit((record), __builtin_offsetof(typeof(*(record)), stack.frames) + \
+				       frames_ * sizeof(struct frame_record)); \
+	} while (0)
+
+#define record_send(record) \
+	do { \
+		(record)->header.size = sizeof(*(record)); \
+		emit((record), sizeof(*(record))); \
+	} while (0)
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Space in which one record is built; no BPF stack is large enough. */
+#ifndef LS_SCRATCH_H
+#define LS_SCRATCH_H
+
+#include "events.h"
+#include "target_config.h"
+
+#define SCRATCH_FRAME_BYTES 128	/* of an interpreter frame, up to its locals */
+#define SCRATCH_CODE_BYTES 128	/* of a code object, flags to line table */
+#define SCRATCH_TABLE_BYTES 1024	/* of a dictionary's entry array */
+#define SCRATCH_KEY_BYTES 80	/* of a str, length to its first 16 bytes */
+#define SCRATCH_NAME_BYTES 32
+
+/* Where a walk or look-up stands; in memory, so that the verifier forgets it. */
+struct walk_state {
+	__u64 tstate;		/* of the thread whose stack is walked */
+	__u64 loop;		/* its event loop, 0: any */
+	__u64 address;		/* of the frame, task or dictionary at hand */
+	__u64 value;		/* the value register of follow() */
+	__u64 scope;		/* ASGI scope found, 0: none yet */
+	__u64 host;		/* task a worker thread works for, 0: none */
+	__u64 found;		/* value of dict_find() */
+	__u32 context;		/* which scratch slot this is */
+	__u32 process;		/* slot of the process */
+	__u32 entries;		/* of the dictionary at hand */
+	__u32 entry_size;
+};
+
+/*
+ * All records with Python in them end in a request and a stack; what stands
+ * before them is built at the end of `prefix`, so that a record is contiguous
+ * and the walks need not know its kind.
+ */
+#define SCRATCH_PREFIX 256
+
+struct scratch {
+	struct walk_state walk;
+	__u8 frame[SCRATCH_FRAME_BYTES];
+	__u8 code[SCRATCH_CODE_BYTES];
+	__u8 table[SCRATCH_TABLE_BYTES];
+	__u8 key[SCRATCH_KEY_BYTES];
+	__u8 name[SCRATCH_NAME_BYTES];
+	__u8 prefix[SCRATCH_PREFIX];
+	struct request_record request;
+	struct stack_record stack;
+	union {	/* records without Python */
+		struct event_gil_wait gil_wait;
+		struct event_step step;
+		struct event_loop_seen loop_seen;
+		struct event_process process;
+	};
+};
+
+#define scratch_record(s, kind) \
+	((struct kind *)((s)->prefix + SCRATCH_PREFIX - __builtin_offsetof(struct kind, request)))
+
+#endif

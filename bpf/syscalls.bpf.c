@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Exits of system calls: steps begin here, slow calls are recorded here.  The
+ * entry is attached only while a target makes calls that stay on the CPU.
+ */
+#include "steps.bpf.h"
+#include "descriptor.bpf.h"
+
+#define SEEN_AGAIN_NS 200000000ull	/* between two LOOP_SEEN about one thread */
+
+/* errno-base.h of the kernel: the call will be continued after a signal or stop */
+#define ERESTARTSYS 512
+#define ERESTART_RESTARTBLOCK 516
+
+static __always_inline int will_restart(long result)
+{
+	return result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK;
+}
+
+/* A thread that is not known to run a loop left an epoll wait: user space should look. */
+static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid, int epoll_fd,
+				       __u64 now)
+{
+	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
+	struct event_loop_seen *seen = &s->loop_seen;
+	__u32 *process = bpf_map_lookup_elem(&process_index, &tgid);
+
+	if (!process)
+		return;
+	if (entry) {
+		if (entry->slot >= 0 || now - entry->seen_ns < SEEN_AGAIN_NS)
+			return;
+		entry->seen_ns = now;
+	} else {
+		struct thread_entry fresh = { .slot = -1, .process = *process, .seen_ns = now };
+
+		if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST))
+			count(COUNTER_thread_table_full);
+	}
+	record_begin(seen, sizeof(*seen), EVENT_LOOP_SEEN, now, tgid, tid);
+	seen->epoll_fd = epoll_fd;
+	seen->process = *process;
+	record_send(seen);
+}
+
+struct call_end {
+	__u64 start_ns, duration_ns, run_delay_ns;
+	long result;
+	__u32 number;
+	__u16 flags;
+};
+
+/* Records a slow call of the calling thread with stack, request and descriptor. */
+static __noinline int call_record(struct scratch *s, struct loop_slot *slot,
+				  const struct call_end *end, __u64 now)
+{
+	struct event_call *call = scratch_record(s, event_call);
+
+	record_begin(call, __builtin_offsetof(struct event_call, stack.frames), EVENT_CALL, now,
+		     slot->tgid, slot->tid);
+	call->header.flags = end->flags;
+	call->start_ns = end->start_ns;
+	call->duration_ns = end->duration_ns;
+	call->run_delay_ns = end->run_delay_ns;
+	call->step_seq = slot->seq;
+	call->args[0] = slot->call_args[0];
+	call->args[1] = slot->call_args[1];
+	call->args[2] = slot->call_args[2];
+	call->args[3] = slot->call_args[3];
+	call->result = end->result;
+	call->number = end->number;
+	call->process = slot->process;
+	describe_call(&call->target, end->number, slot->call_args);
+	record_python(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate);
+	if (!call->request.task)
+		call->header.flags |= EVENT_F_NO_TASK;
+	record_send_stack(call);
+	return 0;
+}
+
+/* A call that slept ends. */
+static __always_inline void slept_end(struct scratch *s, struct loop_slot *slot,
+				      const struct call_registers *regs, long result, __u64 now)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u64 delay = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
+	__u64 wall = since(now, slot->call_start_ns);
+	struct call_end end = {};
+
+	if (will_restart(result)) {
+		slot->flags |= SLOT_RESTARTING;
+		return;
+	}
+	if (delay > wall)
+		delay = wall;
+	end.start_ns = slot->call_start_ns;
+	end.run_delay_ns = delay;
+	end.duration_ns = less(wall - delay, slot->call_stopped_ns);
+	end.result = result;
+	end.number = slot->call_number;
+	if (slot->flags & SLOT_RESTARTING)
+		end.flags |= EVENT_F_RESTARTED;
+	if (slot->flags & SLOT_CALL_BEFORE)
+		end.flags |= EVENT_F_SINCE_BEFORE;
+	slot->parts.runnable_ns += delay;
+	slot->call_start_ns = 0;
+	slot->on_ns = now;
+	if (slot->flags & SLOT_GIL_CALL) {
+		if (!slot->gil_ns)
+			slot->gil_start_ns = end.start_ns;
+		slot->gil_ns += end.duration_ns;
+		slot->gil_last_ns = now;
+		slot->gil_slices++;
+		slot->parts.gil_ns += end.duration_ns;
+		return;
+	}
+	slot->calls++;
+	slot->parts.calls_ns += end.duration_ns;
+	if (end.duration_ns < probe.slow_call_ns)
+		return;
+	slot->slow_calls++;
+	slot->slow_call_ns += end.duration_ns;
+	call_record(s, slot, &end, now);
+}
+
+/* A call that never slept ends: slow only when it kept the CPU in the kernel. */
+static __always_inline void awake_end(struct scratch *s, struct loop_slot *slot,
+				      const struct call_registers *regs, long result, __u64 now)
+{
+	__u64 start = slot->enter_ns ? slot->enter_ns : slot->kernel_sample_ns;
+	struct call_end end = {};
+
+	if (!start || start < slot->step_start_ns)
+		return;
+	end.duration_ns = since(now, start);
+	end.start_ns = start;
+	end.result = result;
+	end.number = (__u32)regs->number;
+	end.flags = EVENT_F_ON_CPU | (slot->enter_ns ? 0 : EVENT_F_LOWER_BOUND);
+	if (end.duration_ns < probe.slow_call_ns || !slot->step_start_ns)
+		return;
+	slot->call_args[0] = regs->args[0];
+	slot->call_args[1] = regs->args[1];
+	slot->call_args[2] = regs->args[2];
+	slot->call_args[3] = regs->args[3];
+	slot->slow_calls++;
+	slot->slow_call_ns += end.duration_ns;
+	call_record(s, slot, &end, now);
+}
+
+/* uvloop does not tell its epoll descriptor: it is the one waited on while no task runs. */
+static __always_inline void learn_epoll(struct scratch *s, struct loop_slot *slot, int epoll_fd)
+{
+	struct process_config *config = process_of_slot(slot->process);
+
+	if (!config || config->current_task == LS_TASK_NONE)
+		return;
+	s->walk.context = CONTEXT_SYSCALL;
+	s->walk.process = slot->process;
+	s->walk.tstate = slot->tstate;
+	s->walk.loop = slot->loop;
+	global_current_task(CONTEXT_SYSCALL);
+	if (!s->walk.found)
+		slot->epoll_fd = epoll_fd;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
+{
+	__u64 id = bpf_get_current_pid_tgid(), now;
+	__u32 tgid = id >> 32, tid = (__u32)id;
+	struct thread_entry *entry;
+	struct call_registers regs;
+	struct loop_slot *slot;
+	struct scratch *s;
+
+	if (!is_target(tgid))
+		return 0;
+	entry = bpf_map_lookup_elem(&threads, &tid);
+	slot = entry ? loop_of(entry->slot) : NULL;
+	if (!slot && !is_epoll_wait((long)pt->orig_ax))
+		return 0;
+	s = scratch_of(CONTEXT_SYSCALL);
+	if (!s)
+		return 0;
+	now = bpf_ktime_get_ns();
+	regs.number = (long)pt->orig_ax;
+	regs.args[0] = pt->di;
+	if (!slot) {
+		epoll_seen(s, tgid, tid, (int)regs.args[0], now);
+		return 0;
+	}
+	if (is_epoll_wait(regs.number)) {
+		if (slot->epoll_fd < 0)
+			learn_epoll(s, slot, (int)regs.args[0]);
+		if (slot->epoll_fd == (int)regs.args[0]) {
+			step_end(s, slot, (struct task_struct *)bpf_get_current_task(), now);
+			step_begin(slot, (struct task_struct *)bpf_get_current_task(), now);
+			slot->enter_ns = 0;
+			return 0;
+		}
+	}
+	if (slot->flags & SLOT_RESTARTING && regs.number != NR_RESTART_SYSCALL &&
+	    regs.number != slot->call_number)
+		slot->call_start_ns = 0; /* a signal handler ran instead of the rest */
+	if (slot->call_start_ns && regs.number != NR_RESTART_SYSCALL &&
+	    regs.number != slot->call_number)
+		slot->call_start_ns = 0; /* slept on its way out of the call before */
+	regs.args[1] = pt->si;
+	regs.args[2] = pt->dx;
+	regs.args[3] = pt->r10;
+	if (slot->call_start_ns) {
+		slept_end(s, slot, &regs, result, now);
+	} else if (slot->enter_ns || slot->kernel_sample_ns) {
+		awake_end(s, slot, &regs, result, now);
+	}
+	if (slot->gil_ns && !(slot->flags & SLOT_GIL_CALL))
+		gil_wait_end(s, slot, now);
+	slot->enter_ns = 0;
+	slot->kernel_sample_ns = 0;
+	return 0;
+}
+
+/* Attached on demand: gives calls that never sleep their exact start. */
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sys_enter, struct pt_regs *pt, long number)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tgid = id >> 32, tid = (__u32)id;
+	struct thread_entry *entry;
+	struct loop_slot *slot;
+
+	if (!is_target(tgid))
+		return 0;
+	entry = bpf_map_lookup_elem(&threads, &tid);
+	slot = entry ? loop_of(entry->slot) : NULL;
+	if (slot && !(slot->flags & SLOT_RESTARTING))
+		slot->enter_ns = bpf_ktime_get_ns();
+	return 0;
+}

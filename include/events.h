@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) OR Apache-2.0 */
+/*
+ * Records in the ring buffer and the shared loop slots.  Size first, plain
+ * data, no implicit padding, every byte sent was written.
+ */
+#ifndef LS_EVENTS_H
+#define LS_EVENTS_H
+
+#include <linux/types.h>
+
+#define LS_MAX_FRAMES 160	/* kept of one Python stack; the walk looks at LS_MAX_WALK */
+#define LS_MAX_WALK 224		/* frames looked at, interpreter shims included */
+#define LS_PATH_BYTES 160	/* kept of a request path */
+#define LS_NAME_BYTES 96	/* kept of a file name or socket path */
+#define LS_STEP_BUCKETS 112	/* histogram of step lengths, see step_bucket() */
+
+/* kind, record, printable name */
+#define EVENT_KINDS(X) \
+	X(CALL, event_call, "slow system call") \
+	X(SAMPLE, event_sample, "cpu sample of a long step") \
+	X(HOLDER, event_sample, "cpu sample of the holder of the GIL") \
+	X(GIL_WAIT, event_gil_wait, "wait for the GIL") \
+	X(PAGE_FAULT, event_page_fault, "page fault that slept") \
+	X(STEP, event_step, "long step") \
+	X(LOOP_SEEN, event_loop_seen, "thread left an epoll wait for the first time") \
+	X(PROCESS, event_process, "process forked, executed or ended")
+
+enum event_kind {
+	EVENT_NONE,
+#define X(kind, record, text) EVENT_##kind,
+	EVENT_KINDS(X)
+#undef X
+	EVENT_KIND_COUNT
+};
+
+struct event_header {
+	__u32 size;	/* of the whole record in bytes */
+	__u16 kind;	/* EVENT_* */
+	__u16 flags;	/* EVENT_F_* */
+	__u64 time_ns;	/* CLOCK_MONOTONIC at which it was made */
+	__u32 tgid;	/* as the initial pid namespace knows it */
+	__u32 tid;
+};
+
+#define EVENT_F_SINCE_BEFORE 1	/* had begun before the probes were there */
+#define EVENT_F_ON_CPU 2	/* CALL: spent in the kernel on a CPU, not asleep */
+#define EVENT_F_LOWER_BOUND 4	/* CALL: entry unknown, the length is what was seen */
+#define EVENT_F_KERNEL_MODE 8	/* SAMPLE: the sample hit kernel code */
+#define EVENT_F_GC 16		/* SAMPLE, HOLDER: the garbage collector was running */
+#define EVENT_F_RESTARTED 32	/* CALL: interrupted and continued by the kernel */
+#define EVENT_F_NO_TASK 64	/* no task was current: the server's or loop's own work */
+
+struct frame_record {
+	__u64 code;	/* address of the code object, 0: unreadable */
+	__u32 check;	/* check word of the code object, see code_check() in py_frames.bpf.h */
+	__u32 where;	/* bits 0-23: instruction offset in 2-byte units; bits 24-31: owner */
+};
+
+#define FRAME_OFFSET_BITS 24
+#define FRAME_NOT_STARTED 0xffffffu	/* offset of a frame that has not run yet */
+
+/* How a stack ends. */
+enum {
+	STACK_NONE = 0,		/* not walked */
+	STACK_COMPLETE = 1,
+	STACK_TRUNCATED = 2,	/* more frames than LS_MAX_FRAMES */
+	STACK_FAULT = 3,	/* memory that could not be read */
+};
+
+struct stack_record {	/* always last in a record; only `count` frames are sent */
+	__u16 count;
+	__u16 end;	/* STACK_* */
+	__u32 pad;
+	struct frame_record frames[LS_MAX_FRAMES];
+};
+
+/* What kind of ASGI scope was found. */
+enum {
+	SCOPE_NONE = 0,
+	SCOPE_HTTP = 1,
+	SCOPE_WEBSOCKET = 2,
+	SCOPE_LIFESPAN = 3,
+	SCOPE_OTHER = 4,
+};
+
+/*
+ * The request something ran for.  Addresses are only to be compared or, for
+ * route, endpoint, context, app and router, which live as long as the
+ * application, read.
+ */
+struct request_record {
+	__u64 task;		/* current task of the thread, or the worker's host task */
+	__u64 task_code;	/* code object of that task's coroutine */
+	__u64 root;		/* the task that a server started for the request */
+	__u64 root_serial;	/* number in that task's default name, or hash of its name */
+	__u64 root_code;	/* code object of the root task's coroutine */
+	__u64 scope;
+	__u64 route, endpoint, context, app, router;
+	__u32 scope_type;	/* SCOPE_* */
+	__u16 path_len;		/* full length in the target, may exceed what is kept */
+	__u16 root_path_len;
+	char method[8];		/* zero padded */
+	char task_name[32];	/* of `task`, when it was given one by the program */
+	char root_path[64];
+	char path[LS_PATH_BYTES];
+};
+
+/* What a descriptor is. */
+enum {
+	FD_NONE = 0,
+	FD_FILE = 1,
+	FD_PIPE = 2,
+	FD_INET = 3,
+	FD_INET6 = 4,
+	FD_UNIX = 5,
+	FD_OTHER = 6,
+	FD_PATH = 7,	/* no descriptor: `name` is the path argument */
+};
+
+struct call_target {
+	__s32 fd;	/* -1: none */
+	__u16 type;	/* FD_* */
+	__u16 port;	/* of the peer, host order */
+	__u8 address[16];	/* of the peer, network order */
+	char name[LS_NAME_BYTES];	/* last part of a file, socket path or path argument */
+};
+
+struct event_call {
+	struct event_header header;
+	__u64 start_ns;		/* where the thread first slept in it, or its entry if known */
+	__u64 duration_ns;	/* start to exit, less run-queue delay and stops */
+	__u64 run_delay_ns;	/* runnable without a CPU meanwhile */
+	__u64 step_seq;
+	__u64 args[4];
+	__s64 result;
+	__u32 number;		/* system call */
+	__u32 process;		/* slot of the process */
+	struct call_target target;
+	struct request_record request;
+	struct stack_record stack;
+};
+
+struct event_sample {
+	struct event_header header;
+	__u64 ip;		/* user instruction pointer */
+	__u64 step_seq;
+	__u64 step_start_ns;
+	__u64 holder_for_ns;	/* HOLDER: how long a loop of this process has waited by now */
+	__s32 number;		/* system call it was in, -1: none */
+	__u32 process;
+	struct request_record request;
+	struct stack_record stack;
+};
+
+struct event_gil_wait {
+	struct event_header header;
+	__u64 start_ns;
+	__u64 duration_ns;	/* less run-queue delay */
+	__u64 step_seq;
+	__u32 slices;		/* futex calls merged */
+	__u32 process;
+	struct request_record request;	/* who waited */
+};
+
+struct event_page_fault {
+	struct event_header header;
+	__u64 duration_ns;	/* of `faults` faults together */
+	__u64 step_seq;
+	__u32 faults;
+	__u32 process;
+	struct request_record request;
+	struct stack_record stack;
+};
+
+/* The parts of a step; they add up to its length. */
+struct step_parts {
+	__u64 cpu_user_ns, cpu_kernel_ns;
+	__u64 calls_ns;		/* in system calls, from where they first slept */
+	__u64 gil_ns;
+	__u64 runnable_ns;
+	__u64 page_fault_ns;
+	__u64 stopped_ns;
+};
+
+struct event_step {
+	struct event_header header;
+	__u64 start_ns, end_ns;
+	__u64 seq;
+	struct step_parts parts;
+	__u32 calls;		/* system calls that slept */
+	__u32 samples;		/* clock samples sent of this step */
+	__u32 gc_samples;	/* of them in the garbage collector */
+	__u32 rival_tgid;	/* who had the CPU for the longest of the waits for one */
+	__u32 process;
+	__u32 pad;
+	char rival[16];		/* comm of it */
+};
+
+struct event_loop_seen {
+	struct event_header header;
+	__s32 epoll_fd;
+	__u32 process;
+};
+
+enum {
+	PROCESS_FORK = 1,
+	PROCESS_EXEC = 2,
+	PROCESS_EXIT = 3,
+};
+
+struct event_process {
+	struct event_header header;	/* tgid: the process it is about */
+	__u32 what;		/* PROCESS_* */
+	__u32 parent;		/* FORK: tgid of the parent */
+	__u32 status;		/* EXIT: wait status */
+	__u32 pad;
+};
+
+/*
+ * One slot per event loop thread, in a memory-mapped array: written by the
+ * probes in the thread's own context or while it is off CPU, read by user
+ * space without a system call.  A reader takes `seq` before and after.
+ */
+struct loop_slot {
+	__u32 tid, tgid;
+	__u32 process;		/* slot of the process */
+	__u32 state;		/* LOOP_* */
+	__s32 epoll_fd;		/* the loop's own */
+	__s32 call_number;	/* open system call, -1: none known */
+	__u64 tstate;		/* PyThreadState of the thread */
+	__u64 loop;		/* address of the loop object, key of LS_TASK_DICT */
+
+	__u64 seq;		/* steps begun */
+	__u64 step_start_ns;	/* 0: waiting in the selector */
+	__u64 call_start_ns;	/* 0: no call that sleeps is open */
+	__u64 call_args[4];
+	__u64 off_ns;		/* when it left the CPU, 0: on it */
+	__u64 on_ns;		/* when it got it */
+	__u64 enter_ns;		/* entry of the open call when sys_enter is attached */
+	__u64 call_run_delay, step_run_delay;	/* sched_info.run_delay at their start */
+	__u64 call_stopped_ns;	/* stops inside the open call */
+	__u64 step_utime, step_stime;
+	__u64 kernel_sample_ns;	/* first clock sample inside the call on CPU */
+	__u64 gil_start_ns, gil_last_ns, gil_ns;
+	__u64 fault_start_ns, fault_pending_ns;
+	__u64 stopped_start_ns;
+	__u64 wait_longest_ns;	/* longest run-queue delay of the step */
+	struct step_parts parts;
+	__u32 gil_slices, faults_pending;
+	__u32 calls, samples, gc_samples;
+	__u32 off_kind;		/* OFF_* */
+	__u32 flags;		/* SLOT_* */
+	__u32 rival_tgid;
+	char rival[16];
+
+	/* totals since the attach, exact whatever was lost */
+	__u64 steps;
+	__u64 busy_ns;		/* sum of all steps */
+	__u64 step_max_ns, step_min_ns;
+	__u64 slow_calls, slow_call_ns;
+	__u64 gil_total_ns, runnable_total_ns, stopped_total_ns, fault_total_ns;
+	__u64 gil_waits;
+	__u64 histogram[LS_STEP_BUCKETS];
+};
+
+enum {
+	LOOP_FREE = 0,
+	LOOP_ACTIVE = 1,
+	LOOP_GONE = 2,
+};
+
+enum {
+	OFF_NONE = 0,
+	OFF_SELECTOR = 1,	/* in the loop's own epoll wait */
+	OFF_CALL = 2,
+	OFF_GIL = 3,
+	OFF_RUNNABLE = 4,
+	OFF_FAULT = 5,
+	OFF_STOPPED = 6,
+};
+
+#define SLOT_SINCE_BEFORE 1	/* the open step had begun before the attach */
+#define SLOT_RESTARTING 2	/* the open call was interrupted and will be continued */
+#define SLOT_GIL_CALL 4		/* the open call is a futex of the GIL */
+#define SLOT_CALL_BEFORE 8	/* the open call had begun before the attach */
+
+/*
+ * Bucket of a step length: four per power of two from 1 us on, the last one
+ * open.  step_bucket_ns() in src/collect gives the upper bound back.
+ */
+static inline __u32 step_bucket(__u64 ns)
+{
+	__u64 us = ns >> 10;
+	__u32 log = 0, bucket;
+
+	if (us < 4)
+		return (__u32)us;
+	if (us >> 16)
+		log += 16, us >>= 16;
+	if (us >> 8)
+		log += 8, us >>= 8;
+	if (us >> 4)
+		log += 4, us >>= 4;
+	if (us >> 2)
+		log += 2, us >>= 2;
+	if (us >> 1)
+		log += 1;
+	bucket = 4 + (log - 2) * 4 + (__u32)((ns >> 10 >> (log - 2)) & 3);
+	return bucket < LS_STEP_BUCKETS ? bucket : LS_STEP_BUCKETS - 1;
+}
+
+#endif

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aggregate/groups.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+/* Strings are interned, but a route may come from two processes: compare the text. */
+static bool group_is(const struct group *group, enum window_class class,
+		     const struct activity *activity)
+{
+	bool owned = !activity->request;
+
+	return group->class == class && same_text(group->route, activity->route.route) &&
+	       same_text(group->method, activity->route.method) &&
+	       same_text(group->culprit.file, activity->culprit.file) &&
+	       same_text(group->culprit.qualname, activity->culprit.qualname) &&
+	       (!owned || (same_text(group->owner_task, activity->owner_task) &&
+			   same_text(group->owner_thread, activity->owner_thread)));
+}
+
+int group_find(struct window *window, enum window_class class, const struct activity *activity)
+{
+	struct group *group;
+	int error;
+
+	for (size_t i = 0; i < window->group_count; i++)
+		if (group_is(window->groups[i], class, activity))
+			return (int)i;
+	error = vec_reserve((void **)&window->groups, &window->group_capacity,
+			    window->group_count + 1, sizeof(*window->groups), WINDOW_MAX_GROUPS);
+	if (error) {
+		window->lost_groups += error == -E2BIG;
+		return error == -E2BIG ? -ENOSPC : error;
+	}
+	group = calloc(1, sizeof(*group));
+	if (!group)
+		return -ENOMEM;
+	group->class = class;
+	group->route = activity->route.route;
+	group->method = activity->route.method;
+	group->folded = activity->route.folded;
+	group->culprit = activity->culprit;
+	if (!activity->request) {
+		group->owner_task = activity->owner_task;
+		group->owner_thread = activity->owner_thread;
+	}
+	window->groups[window->group_count++] = group;
+	return (int)window->group_count - 1;
+}
+
+void group_free(struct group *group)
+{
+	if (!group)
+		return;
+	for (size_t i = 0; i < group->stack_count; i++)
+		free(group->stacks[i].frames);
+	free(group->cells.items);
+	free(group->index);
+	free(group);
+}
+
+static void note_line(struct group *group, const struct activity *activity, uint64_t ns)
+{
+	struct line_share *share = NULL;
+	size_t room = sizeof(group->lines) / sizeof(group->lines[0]);
+
+	for (size_t i = 0; i < group->line_count && !share; i++)
+		if (group->lines[i].culprit.line == activity->culprit.line &&
+		    group->lines[i].number == activity->number)
+			share = &group->lines[i];
+	if (!share) {
+		share = &group->lines[group->line_count < room ? group->line_count++ : room - 1];
+		*share = (struct line_share){ .culprit = activity->culprit,
+					      .number = activity->number };
+	}
+	share->total_ns += ns;
+	share->count++;
+	if (!share->library.file)
+		share->library = activity->library;
+	if (!share->native)
+		share->native = activity->native;
+	if (!share->peer)
+		share->peer = activity->peer;
+	if (!share->detail)
+		share->detail = activity->detail;
+}
+
+static uint64_t hash_frames(const struct frame *frames, size_t count)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (size_t i = 0; i < count; i++) {
+		hash = (hash ^ (uintptr_t)frames[i].code->qualname) * 0x100000001b3ull;
+		hash = (hash ^ (uintptr_t)frames[i].code->file ^ frames[i].line) *
+		       0x100000001b3ull;
+	}
+	return hash;
+}
+
+static void note_stack(struct group *group, const struct activity *activity, uint64_t ns)
+{
+	uint64_t hash = hash_frames(activity->frames, activity->frame_count);
+	struct stack_share *stack;
+
+	if (!activity->frame_count)
+		return;
+	for (size_t i = 0; i < group->stack_count; i++) {
+		if (group->stacks[i].hash != hash)
+			continue;
+		group->stacks[i].count++;
+		group->stacks[i].total_ns += ns;
+		return;
+	}
+	if (group->stack_count >= WINDOW_MAX_STACKS)
+		return;
+	stack = &group->stacks[group->stack_count];
+	stack->frames = calloc(activity->frame_count, sizeof(*stack->frames));
+	if (!stack->frames)
+		return;
+	for (size_t i = 0; i < activity->frame_count; i++) {
+		const struct frame *frame = &activity->frames[i];
+
+		stack->frames[i] = (struct place){ frame->code->file, frame->code->function,
+						   frame->code->qualname, frame->line };
+	}
+	stack->frame_count = activity->frame_count;
+	stack->hash = hash;
+	stack->count = 1;
+	stack->total_ns = ns;
+	stack->truncated = activity->truncated;
+	group->stack_count++;
+}
+
+void group_note(struct group *group, const struct activity *activity, uint64_t ns)
+{
+	note_line(group, activity, ns);
+	note_stack(group, activity, ns);
+}
+
+static int index_grow(struct group *group)
+{
+	size_t size = group->index_size ? group->index_size * 2 : 64;
+	uint32_t *table = calloc(size, sizeof(*table));
+
+	if (!table)
+		return -ENOMEM;
+	for (size_t i = 0; i < group->cells.count; i++) {
+		size_t at = group->cells.items[i].key & (size - 1);
+
+		while (table[at])
+			at = (at + 1) & (size - 1);
+		table[at] = (uint32_t)i + 1;
+	}
+	free(group->index);
+	group->index = table;
+	group->index_size = size;
+	return 0;
+}
+
+/* Position of the cell of `key`, made when it is new; -ENOSPC, -ENOMEM. */
+static int cell_find(struct group *group, uint64_t key)
+{
+	size_t at;
+	int error;
+
+	if (group->cells.count * 2 >= group->index_size) {
+		error = index_grow(group);
+		if (error)
+			return error;
+	}
+	for (at = key & (group->index_size - 1); group->index[at];
+	     at = (at + 1) & (group->index_size - 1))
+		if (group->cells.items[group->index[at] - 1].key == key)
+			return (int)group->index[at] - 1;
+	error = vec_grow(&group->cells, WINDOW_MAX_CELLS);
+	if (error) {
+		group->cells_lost += error == -E2BIG;
+		return error == -E2BIG ? -ENOSPC : error;
+	}
+	group->cells.items[group->cells.count] = (struct cell){ .key = key };
+	group->index[at] = (uint32_t)++group->cells.count;
+	return (int)group->cells.count - 1;
+}
+
+static uint64_t step_key(const struct activity *activity)
+{
+	uint64_t key = ((uint64_t)activity->tid << 32) ^ activity->step_seq;
+
+	key *= 0x9e3779b97f4a7c15ull;
+	return key ^ key >> 29;
+}
+
+static void touch(struct pending_step *pending, int group, int cell)
+{
+	if (!pending ||
+	    pending->touched_count >= sizeof(pending->touched) / sizeof(pending->touched[0]))
+		return;
+	for (size_t i = 0; i < pending->touched_count; i++)
+		if (pending->touched[i].group == (uint32_t)group &&
+		    pending->touched[i].cell == (uint32_t)cell)
+			return;
+	pending->touched[pending->touched_count].group = (uint32_t)group;
+	pending->touched[pending->touched_count++].cell = (uint32_t)cell;
+}
+
+int group_add(struct window *window, enum window_class class, const struct activity *activity,
+	      uint64_t ns, uint32_t calls, uint32_t samples, bool ongoing,
+	      struct pending_step *pending)
+{
+	bool request = activity->request && !activity->websocket;
+	int group = group_find(window, class, activity), position;
+	struct cell *cell;
+
+	if (group < 0)
+		return group == -ENOSPC ? 0 : group;
+	position = cell_find(window->groups[group],
+			     request ? activity->request : step_key(activity));
+	group_note(window->groups[group], activity, ns);
+	if (position < 0)
+		return position == -ENOSPC ? 0 : position;
+	cell = &window->groups[group]->cells.items[position];
+	if (!cell->first_ns || activity->time_ns - ns < cell->first_ns)
+		cell->first_ns = activity->time_ns - ns;
+	if (activity->time_ns > cell->last_ns)
+		cell->last_ns = activity->time_ns;
+	cell->total_ns += ns;
+	cell->calls += calls;
+	cell->samples += samples;
+	cell->pid = activity->pid;
+	cell->request = activity->request != 0;
+	cell->ongoing |= ongoing;
+	cell->since_before |= !!(activity->flags & EVENT_F_SINCE_BEFORE);
+	touch(pending, group, position);
+	return 0;
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attach/attach.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "attach/probes.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "loopscope.skel.h"
+
+#define MAX_MISSING 8
+
+struct attachment {
+	struct loopscope_bpf *skeleton;
+	struct bpf_link *links[PROBE_COUNT];
+	struct bpf_link **clocks;	/* one per CPU */
+	int clock_count;
+	struct loop_slot *loops;	/* mapped */
+	size_t loops_bytes;
+	uint32_t process_tgids[LS_MAX_PROCESSES];	/* 0: free */
+	const char *missing[MAX_MISSING + 1];
+	size_t missing_count;
+};
+
+static int libbpf_log(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (log_level < LOG_DEBUG || level == LIBBPF_DEBUG)
+		return 0;
+	return vfprintf(stderr, format, arguments);
+}
+
+static int fail(int error, char *message, size_t size, const char *text)
+{
+	snprintf(message, size, "%s (%s)", text, strerror(-error));
+	return error;
+}
+
+static int load(struct attachment *a, const struct attach_options *options, char *message,
+		size_t size)
+{
+	struct loopscope_bpf *skeleton;
+	int error;
+
+	skeleton = loopscope_bpf__open();
+	if (!skeleton)
+		return fail(-errno, message, size, "cannot open the probes");
+	a->skeleton = skeleton;
+	skeleton->rodata->probe.slow_call_ns = options->slow_call_ns;
+	skeleton->rodata->probe.step_ns = options->step_ns;
+	skeleton->rodata->probe.sample_after_ns = options->sample_after_ns;
+	skeleton->rodata->probe.drop_per_mille = options->drop_per_mille;
+	if (options->ring_bytes)
+		bpf_map__set_max_entries(skeleton->maps.events, options->ring_bytes);
+	error = loopscope_bpf__load(skeleton);
+	if (error == -EPERM || error == -EACCES)
+		return fail(-EPERM, message, size,
+			    "no privileges to load eBPF programs; run as root or with "
+			    "CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE");
+	if (error == -ESRCH || error == -ENOENT || access("/sys/kernel/btf/vmlinux", R_OK))
+		return fail(-EOPNOTSUPP, message, size,
+			    "this kernel has no type information (BTF); a kernel built with "
+			    "CONFIG_DEBUG_INFO_BTF=y is needed");
+	if (error)
+		return fail(error == -EINVAL ? -EOPNOTSUPP : error, message, size,
+			    "this kernel does not take the probes; `loopscope doctor` says more");
+	return 0;
+}
+
+static int map_loops(struct attachment *a)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *memory;
+
+	a->loops_bytes = (sizeof(struct loop_slot) * LS_MAX_LOOPS + page - 1) / page * page;
+	memory = mmap(NULL, a->loops_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      bpf_map__fd(a->skeleton->maps.loops), 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	a->loops = memory;
+	return 0;
+}
+
+static struct bpf_link *attach_clock(struct attachment *a, int cpu, unsigned rate)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_freq = rate,
+		.freq = 1,
+	};
+	struct bpf_link *link;
+	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		return NULL;
+	link = bpf_program__attach_perf_event(a->skeleton->progs.cpu_clock, fd);
+	if (!link)
+		close(fd);
+	return link;
+}
+
+/* A CPU that is offline has no clock and needs none. */
+static int attach_clocks(struct attachment *a, unsigned rate)
+{
+	int count = libbpf_num_possible_cpus(), attached = 0, error = -ENODEV;
+
+	if (count <= 0 || !rate)
+		return 0;
+	a->clocks = calloc((size_t)count, sizeof(struct bpf_link *));
+	if (!a->clocks)
+		return -ENOMEM;
+	a->clock_count = count;
+	for (int cpu = 0; cpu < count; cpu++) {
+		a->clocks[cpu] = attach_clock(a, cpu, rate);
+		if (a->clocks[cpu])
+			attached++;
+		else
+			error = -errno;
+	}
+	return attached ? 0 : error;
+}
+
+static struct bpf_program *program_of(const struct attachment *a, enum probe_id id)
+{
+	return bpf_object__find_program_by_name(a->skeleton->obj, probes[id].program);
+}
+
+static int attach_probe(struct attachment *a, enum probe_id id)
+{
+	a->links[id] = bpf_program__attach(program_of(a, id));
+	return a->links[id] ? 0 : -errno;
+}
+
+static int attach_all(struct attachment *a, const struct attach_options *options, char *message,
+		      size_t size)
+{
+	for (unsigned i = 0; i < PROBE_COUNT; i++) {
+		int error = 0;
+
+		if (probes[i].kind == PROBE_TRACEPOINT)
+			error = attach_probe(a, i);
+		else if (probes[i].kind == PROBE_CLOCK)
+			error = attach_clocks(a, options->rate_hz);
+		if (!error)
+			continue;
+		if (probes[i].required)
+			return fail(error, message, size, probes[i].without);
+		if (a->missing_count < MAX_MISSING)
+			a->missing[a->missing_count++] = probes[i].without;
+	}
+	return 0;
+}
+
+int attach_open(const struct attach_options *options, struct attachment **ret_attachment,
+		char *message, size_t size)
+{
+	struct attachment *a = calloc(1, sizeof(*a));
+	int error;
+
+	if (!a)
+		return fail(-ENOMEM, message, size, "cannot attach");
+	libbpf_set_print(libbpf_log);
+	error = load(a, options, message, size);
+	if (!error) {
+		error = map_loops(a);
+		if (error)
+			fail(error, message, size, "cannot map the loop slots");
+	}
+	if (!error)
+		error = attach_all(a, options, message, size);
+	if (error) {
+		attach_free(a);
+		return error;
+	}
+	*ret_attachment = a;
+	return 0;
+}
+
+void attach_free(struct attachment *a)
+{
+	if (!a)
+		return;
+	for (unsigned i = 0; i < PROBE_COUNT; i++)
+		bpf_link__destroy(a->links[i]);
+	for (int cpu = 0; cpu < a->clock_count; cpu++)
+		bpf_link__destroy(a->clocks[cpu]);
+	free(a->clocks);
+	if (a->loops)
+		munmap(a->loops, a->loops_bytes);
+	loopscope_bpf__destroy(a->skeleton);
+	free(a);
+}
+
+/* The first processes are compared one by one, see is_target() in bpf/maps.bpf.h. */
+static void filter_refresh(struct attachment *a)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < LS_MAX_PROCESSES; i++) {
+		if (!a->process_tgids[i])
+			continue;
+		if (count < LS_MAX_FILTER)
+			a->skeleton->bss->filter_tgids[count] = a->process_tgids[i];
+		count++;
+	}
+	__atomic_store_n(&a->skeleton->bss->filter_count, count, __ATOMIC_RELEASE);
+}
+
+int attach_add_process(struct attachment *a, const struct process_config *config)
+{
+	for (uint32_t slot = 0; slot < LS_MAX_PROCESSES; slot++) {
+		struct process_runtime {
+			uint64_t gil_wait_since;
+		} runtime = { 0 };
+
+		if (a->process_tgids[slot])
+			continue;
+		if (bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.processes), &slot, config,
+					BPF_ANY) ||
+		    bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.process_runtimes), &slot,
+					&runtime, BPF_ANY) ||
+		    bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.process_index),
+					&config->tgid, &slot, BPF_ANY))
+			return -errno;
+		a->process_tgids[slot] = config->tgid;
+		filter_refresh(a);
+		return (int)slot;
+	}
+	return -ENOSPC;
+}
+
+int attach_update_process(struct attachment *a, int process, const struct process_config *config)
+{
+	uint32_t slot = (uint32_t)process;
+
+	return bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.processes), &slot, config,
+				   BPF_ANY) ? -errno : 0;
+}
+
+void attach_remove_process(struct attachment *a, int process)
+{
+	uint32_t tgid;
+
+	if (process < 0 || process >= LS_MAX_PROCESSES)
+		return;
+	tgid = a->process_tgids[process];
+	a->process_tgids[process] = 0;
+	filter_refresh(a);
+	bpf_map_delete_elem(bpf_map__fd(a->skeleton->maps.process_index), &tgid);
+}
+
+int attach_follow(struct attachment *a, pid_t pid)
+{
+	uint32_t tgid = (uint32_t)pid, one = 1;
+
+	return bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.followed), &tgid, &one, BPF_ANY)
+		       ? -errno : 0;
+}
+
+int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
+{
+	struct {
+		int32_t slot;
+		uint32_t process;
+		uint64_t seen_ns;
+	} entry = { .process = (uint32_t)loop->process };
+	uint32_t tid = (uint32_t)loop->tid;
+	int free_slot = -1;
+
+	for (int i = 0; i < LS_MAX_LOOPS; i++) {
+		if (a->loops[i].state == LOOP_ACTIVE && a->loops[i].tid == tid)
+			return -EEXIST;
+		if (free_slot < 0 && a->loops[i].state == LOOP_FREE)
+			free_slot = i;
+	}
+	if (free_slot < 0)
+		return -ENOSPC;
+	memset(&a->loops[free_slot], 0, sizeof(struct loop_slot));
+	a->loops[free_slot].tid = tid;
+	a->loops[free_slot].tgid = (uint32_t)loop->tgid;
+	a->loops[free_slot].process = (uint32_t)loop->process;
+	a->loops[free_slot].epoll_fd = loop->epoll_fd;
+	a->loops[free_slot].call_number = -1;
+	a->loops[free_slot].tstate = loop->tstate;
+	a->loops[free_slot].loop = loop->loop;
+	a->loops[free_slot].state = LOOP_ACTIVE;
+	entry.slot = free_slot;
+	if (bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.threads), &tid, &entry, BPF_ANY)) {
+		a->loops[free_slot].state = LOOP_FREE;
+		return -errno;
+	}
+	return free_slot;
+}
+
+void attach_remove_loop(struct attachment *a, int slot)
+{
+	uint32_t tid;
+
+	if (slot < 0 || slot >= LS_MAX_LOOPS)
+		return;
+	tid = a->loops[slot].tid;
+	bpf_map_delete_elem(bpf_map__fd(a->skeleton->maps.threads), &tid);
+	a->loops[slot].state = LOOP_GONE;
+}
+
+void attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
+{
+	struct loop_slot *loop = &a->loops[slot];
+	uint64_t now = monotonic_ns();
+
+	if (__atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) || loop->off_kind != OFF_NONE)
+		return;
+	if (number >= 0) {
+		loop->call_number = number;
+		memcpy(loop->call_args, args, sizeof(loop->call_args));
+		loop->call_start_ns = now;
+		loop->off_ns = now;
+		loop->off_kind = OFF_CALL;
+		loop->flags |= SLOT_CALL_BEFORE;
+	} else {
+		loop->on_ns = now;
+	}
+	loop->flags |= SLOT_SINCE_BEFORE;
+	__atomic_store_n(&loop->step_start_ns, now, __ATOMIC_RELEASE);
+	/* the thread may have gone to its selector meanwhile: then there is no step */
+	if (__atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE) == OFF_SELECTOR)
+		loop->step_start_ns = 0;
+}
+
+int attach_set_role(struct attachment *a, pid_t tgid, uint64_t code, const struct code_role *role)
+{
+	struct code_role_key key = { .code = code, .tgid = (uint32_t)tgid };
+
+	return bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.code_roles), &key, role, BPF_ANY)
+		       ? -errno : 0;
+}
+
+const volatile struct loop_slot *attach_loops(const struct attachment *a)
+{
+	return a->loops;
+}
+
+int attach_entries(struct attachment *a, bool on)
+{
+	struct bpf_link **link = &a->links[PROBE_SYS_ENTER];
+
+	if (on && !*link)
+		return attach_probe(a, PROBE_SYS_ENTER);
+	if (!on && *link) {
+		bpf_link__destroy(*link);
+		*link = NULL;
+	}
+	return 0;
+}
+
+int attach_counters(const struct attachment *a, uint64_t ret_counters[COUNTER_COUNT])
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values;
+
+	if (cpus <= 0)
+		return -EINVAL;
+	values = calloc((size_t)cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < COUNTER_COUNT; i++) {
+		ret_counters[i] = 0;
+		if (bpf_map_lookup_elem(bpf_map__fd(a->skeleton->maps.counters), &i, values))
+			continue;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			ret_counters[i] += values[cpu];
+	}
+	free(values);
+	return 0;
+}
+
+int attach_ring_fd(const struct attachment *a)
+{
+	return bpf_map__fd(a->skeleton->maps.events);
+}
+
+const char *attach_missing(const struct attachment *a, size_t index)
+{
+	return index < a->missing_count ? a->missing[index] : NULL;
+}
+
+double attach_kernel_seconds(const struct attachment *a)
+{
+	struct bpf_program *program;
+	double total = 0;
+
+	bpf_object__for_each_program(program, a->skeleton->obj) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t length = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &length))
+			return -1;
+		total += (double)info.run_time_ns / NS_PER_S;
+	}
+	return total > 0 ? total : -1;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading, configuring and attaching the probes. */
+#ifndef LS_ATTACH_H
+#define LS_ATTACH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "counters.h"
+#include "events.h"
+#include "target_config.h"
+
+struct attach_options {
+	uint64_t slow_call_ns;
+	uint64_t step_ns;	/* a step is recorded from here on */
+	uint64_t sample_after_ns;
+	unsigned rate_hz;	/* clock samples a second and CPU */
+	unsigned ring_bytes;	/* power of two, 0: as built */
+	unsigned drop_per_mille;
+};
+
+struct attachment;	/* opaque */
+
+/*
+ * Opens, loads and attaches all probes; none of them does anything until a
+ * process is added.  0; -EPERM privileges missing; -EOPNOTSUPP the kernel does
+ * not suffice; other -errno.  `message` (>= 256 bytes) says why and the way out.
+ */
+int attach_open(const struct attach_options *options, struct attachment **ret_attachment,
+		char *message, size_t size);
+
+/* Detaches and unloads everything; NULL is legal. */
+void attach_free(struct attachment *attachment);
+
+/*
+ * Observes a process from now on.  Returns its slot, or -ENOSPC beyond
+ * LS_MAX_PROCESSES, -errno.
+ */
+int attach_add_process(struct attachment *attachment, const struct process_config *config);
+
+/* Replaces the configuration of a process (modules were imported). */
+int attach_update_process(struct attachment *attachment, int process,
+			  const struct process_config *config);
+void attach_remove_process(struct attachment *attachment, int process);
+
+/* Reports fork, exec and exit of a process and what it forks. */
+int attach_follow(struct attachment *attachment, pid_t pid);
+
+/* A loop thread as it is registered. */
+struct attach_loop {
+	pid_t tid, tgid;
+	int process;
+	int epoll_fd;
+	uint64_t tstate, loop;
+};
+
+/*
+ * Observes a loop thread.  Returns its slot, or -ENOSPC beyond LS_MAX_LOOPS,
+ * -EEXIST, -errno.
+ */
+int attach_add_loop(struct attachment *attachment, const struct attach_loop *loop);
+void attach_remove_loop(struct attachment *attachment, int slot);
+
+/*
+ * Says that the loop of a slot was already in a step, and in system call
+ * `number` (-1: in none) when it was registered.  Does nothing when the probes have
+ * seen it meanwhile.
+ */
+void attach_loop_since_before(struct attachment *attachment, int slot, int number,
+			      const uint64_t args[4]);
+
+/* A code object that leads to a request. */
+int attach_set_role(struct attachment *attachment, pid_t tgid, uint64_t code,
+		    const struct code_role *role);
+
+/* The mapped slots, LS_MAX_LOOPS of them; borrowed until attach_free(). */
+const volatile struct loop_slot *attach_loops(const struct attachment *attachment);
+
+/* Exact entries of system calls as well, for as long as a target makes calls that keep the CPU. */
+int attach_entries(struct attachment *attachment, bool on);
+
+/* Sums of all counters over the CPUs. */
+int attach_counters(const struct attachment *attachment, uint64_t ret_counters[COUNTER_COUNT]);
+
+/* Descriptor of the ring buffer map; borrowed. */
+int attach_ring_fd(const struct attachment *attachment);
+
+/* One line for each probe that could not be had, and what is lost without it; NULL at the end. */
+const char *attach_missing(const struct attachment *attachment, size_t index);
+
+/* Seconds spent in the probes when the kernel counts it, else negative. */
+double attach_kernel_seconds(const struct attachment *attachment);
+
+#endif

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attribute/attribute.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/intern.h"
+#include "discover/target.h"
+#include "resolve/native.h"
+
+/* Tasks of the server itself: file suffix of their coroutine. */
+static const char *const server_files[] = {
+	"uvicorn/server.py", "uvicorn/workers.py", "uvicorn_worker/_workers.py",
+	"uvicorn/lifespan/on.py", "hypercorn/asyncio/run.py", "hypercorn/asyncio/lifespan.py",
+	"gunicorn/workers/gasgi.py",
+};
+
+static bool file_is(const char *file, const char *suffix)
+{
+	size_t length = strlen(file), tail = strlen(suffix);
+
+	return length >= tail && !strcmp(file + length - tail, suffix);
+}
+
+static bool is_server_code(const struct code_info *code)
+{
+	if (!code || code->origin == CODE_APPLICATION)
+		return false;
+	for (size_t i = 0; i < sizeof(server_files) / sizeof(server_files[0]); i++)
+		if (file_is(code->file, server_files[i]))
+			return true;
+	return false;
+}
+
+/* Identity of a request or task: address and asyncio's number for it, never 0. */
+static uint64_t identity(const struct activity *activity, uint64_t address, uint64_t serial)
+{
+	uint64_t hash = address * 0x9e3779b97f4a7c15ull ^ serial;
+
+	hash ^= (uint64_t)activity->pid << 40;
+	hash *= 0xff51afd7ed558ccdull;
+	hash ^= hash >> 32;
+	return hash | 1;
+}
+
+static const struct code_info *code_at(const struct process_view *view, uint64_t address)
+{
+	return address ? code_cache_get(view->codes, address, 0) : NULL;
+}
+
+static void name_owner(const struct process_view *view, const struct request_record *request,
+		       struct activity *activity)
+{
+	const struct code_info *code = code_at(view, request->task_code);
+	char name[sizeof(request->task_name) + 1] = "";
+
+	memcpy(name, request->task_name, sizeof(request->task_name));
+	if (name[0])
+		activity->owner_task = intern(name);
+	else if (code && code->function[0])
+		activity->owner_task = code->function;
+	activity->owner_thread = target_thread_name(view->target, activity->tid);
+}
+
+static void name_request(const struct process_view *view, const struct request_record *request,
+			 struct activity *activity, const struct code_info **ret_endpoint)
+{
+	bool in_lifespan = request->scope_type == SCOPE_LIFESPAN;
+	const struct code_info *task_code = code_at(view, request->task_code);
+
+	if (request->task)
+		activity->task = identity(activity, request->task,
+					  request->task == request->root ? request->root_serial : 0);
+	if (request->scope_type == SCOPE_HTTP || request->scope_type == SCOPE_WEBSOCKET) {
+		route_resolve(view->routes, request, &activity->route);
+		activity->websocket = request->scope_type == SCOPE_WEBSOCKET;
+		activity->request = identity(activity, request->root ? request->root
+								     : request->scope,
+					     request->root_serial);
+		*ret_endpoint = code_at(view, activity->route.endpoint_code);
+		return;
+	}
+	name_owner(view, request, activity);
+	/* what a task that was started by the lifespan does is its own */
+	activity->own_work = is_server_code(task_code) ||
+			     (in_lifespan && request->task == request->root);
+}
+
+static void name_stack(const struct process_view *view, const struct stack_record *stack,
+		       struct frame *frames, struct activity *activity)
+{
+	activity->frames = frames;
+	activity->frame_count = code_cache_resolve(view->codes, stack->frames, stack->count,
+						   frames, LS_MAX_FRAMES);
+	activity->truncated = stack->end != STACK_COMPLETE;
+	for (size_t i = 0; i < activity->frame_count; i++)
+		if (frames[i].code->origin == CODE_STDLIB &&
+		    file_is(frames[i].code->file, "/logging/__init__.py"))
+			activity->logging = true;
+}
+
+/* The part of all events with Python in them. */
+static void name_python(const struct process_view *view, const struct request_record *request,
+			const struct stack_record *stack, struct frame *frames,
+			struct activity *activity)
+{
+	const struct code_info *endpoint = NULL;
+
+	name_request(view, request, activity, &endpoint);
+	name_stack(view, stack, frames, activity);
+	culprit_find(activity, endpoint);
+	if (!request->task && !activity->request &&
+	    next_application_frame(activity, 0) >= activity->hand_over)
+		activity->own_work = true;
+}
+
+static const char *peer_text(const struct call_target *target)
+{
+	char address[64], text[LS_NAME_BYTES + 16];
+
+	switch (target->type) {
+	case FD_INET:
+		if (!target->port || !inet_ntop(AF_INET, target->address, address, sizeof(address)))
+			return NULL;
+		snprintf(text, sizeof(text), "%s:%u", address, target->port);
+		return intern(text);
+	case FD_INET6:
+		if (!target->port ||
+		    !inet_ntop(AF_INET6, target->address, address, sizeof(address)))
+			return NULL;
+		snprintf(text, sizeof(text), "[%s]:%u", address, target->port);
+		return intern(text);
+	case FD_UNIX:
+		if (!target->name[0])
+			return NULL;
+		snprintf(text, sizeof(text), "unix:%.*s", LS_NAME_BYTES - 1, target->name);
+		return intern(text);
+	default:
+		return NULL;
+	}
+}
+
+/* Full path of a file when its descriptor still is what it was. */
+static const char *file_text(const struct activity *activity, const struct call_target *target)
+{
+	char path[512], name[LS_NAME_BYTES + 1];
+	const char *last;
+
+	memcpy(name, target->name, LS_NAME_BYTES);
+	name[LS_NAME_BYTES] = '\0';
+	if (target->fd >= 0 && !process_fd_name(activity->pid, target->fd, path, sizeof(path))) {
+		last = strrchr(path, '/');
+		if (last && !strcmp(last + 1, name))
+			return intern(path);
+	}
+	return name[0] ? intern(name) : NULL;
+}
+
+static void name_target(struct activity *activity, const struct call_target *target)
+{
+	activity->target = target;
+	activity->peer = peer_text(target);
+	switch (target->type) {
+	case FD_FILE:
+	case FD_PATH:
+		activity->detail = file_text(activity, target);
+		break;
+	case FD_PIPE:
+		activity->detail = file_text(activity, target) ?: intern("a pipe");
+		break;
+	case FD_OTHER:
+		if (target->name[0])
+			activity->detail = file_text(activity, target);
+		break;
+	default:
+		break;
+	}
+}
+
+int attribute_call(const struct process_view *view, const struct event_call *call,
+		   struct frame *frames, struct activity *activity)
+{
+	activity->kind = ACTIVITY_CALL;
+	activity->start_ns = call->start_ns;
+	activity->duration_ns = call->duration_ns;
+	activity->step_seq = call->step_seq;
+	activity->number = (int32_t)call->number;
+	activity->result = call->result;
+	name_python(view, &call->request, &call->stack, frames, activity);
+	name_target(activity, &call->target);
+	return 0;
+}
+
+static void attribute_sample(const struct process_view *view, const struct event_sample *sample,
+			     struct frame *frames, struct activity *activity)
+{
+	activity->kind = sample->header.kind == EVENT_HOLDER ? ACTIVITY_HOLDER : ACTIVITY_SAMPLE;
+	activity->start_ns = sample->step_start_ns;
+	activity->duration_ns = sample->holder_for_ns;
+	activity->step_seq = sample->step_seq;
+	activity->number = sample->number;
+	name_python(view, &sample->request, &sample->stack, frames, activity);
+	activity->native = native_name(view->natives, view->target, sample->ip);
+}
+
+int attribute_event(const struct process_view *view, const struct event_header *event,
+		    struct frame *frames, struct activity *ret_activity)
+{
+	struct activity *activity = ret_activity;
+
+	*activity = (struct activity){ .flags = event->flags, .pid = (pid_t)event->tgid,
+				       .tid = (pid_t)event->tid, .time_ns = event->time_ns,
+				       .number = -1 };
+	switch (event->kind) {
+	case EVENT_CALL:
+		return attribute_call(view, (const void *)event, frames, activity);
+	case EVENT_SAMPLE:
+	case EVENT_HOLDER:
+		attribute_sample(view, (const void *)event, frames, activity);
+		return 0;
+	case EVENT_GIL_WAIT: {
+		const struct event_gil_wait *wait = (const void *)event;
+
+		activity->kind = ACTIVITY_GIL_WAIT;
+		activity->start_ns = wait->start_ns;
+		activity->duration_ns = wait->duration_ns;
+		activity->step_seq = wait->step_seq;
+		activity->count = wait->slices;
+		return 0;
+	}
+	case EVENT_PAGE_FAULT: {
+		const struct event_page_fault *fault = (const void *)event;
+
+		activity->kind = ACTIVITY_PAGE_FAULT;
+		activity->start_ns = event->time_ns;
+		activity->duration_ns = fault->duration_ns;
+		activity->step_seq = fault->step_seq;
+		activity->count = fault->faults;
+		name_python(view, &fault->request, &fault->stack, frames, activity);
+		return 0;
+	}
+	case EVENT_STEP: {
+		const struct event_step *step = (const void *)event;
+
+		activity->kind = ACTIVITY_STEP;
+		activity->start_ns = step->start_ns;
+		activity->duration_ns = step->end_ns - step->start_ns;
+		activity->step_seq = step->seq;
+		activity->step = step;
+		return 0;
+	}
+	default:
+		return -ENOENT;
+	}
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events -> activities: stack, culprit, request and owner of each. */
+#ifndef LS_ATTRIBUTE_H
+#define LS_ATTRIBUTE_H
+
+#include "attribute/activity.h"
+
+struct target;
+struct native_cache;
+
+/* What is known of one observed process; all borrowed. */
+struct process_view {
+	struct target *target;
+	struct code_cache *codes;
+	struct route_cache *routes;
+	struct native_cache *natives;
+};
+
+/*
+ * Resolves one event.  `frames` is room for LS_MAX_FRAMES of them and is
+ * borrowed by the activity.  Kinds that tell of no activity give -ENOENT.
+ */
+int attribute_event(const struct process_view *view, const struct event_header *event,
+		    struct frame *frames, struct activity *ret_activity);
+
+/*
+ * The same for a stack that user space walked itself, of a thread that hangs
+ * in a call; `call` has everything but the stack.
+ */
+int attribute_call(const struct process_view *view, const struct event_call *call,
+		   struct frame *frames, struct activity *ret_activity);
+
+/*
+ * Finds hand-over frame, culprit and library frame of frames[] by the rule of
+ * "culprit": the innermost application frame before the framework was given control;
+ * `endpoint` is the endpoint's code or NULL.
+ */
+void culprit_find(struct activity *activity, const struct code_info *endpoint);
+
+/* Index of the next application frame at or after `from`, frame_count when none. */
+size_t next_application_frame(const struct activity *activity, size_t from);
+
+struct place place_of(const struct frame *frame);
+
+#endif

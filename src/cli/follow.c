@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/follow.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "attribute/activity.h"
+#include "base/units.h"
+#include "resolve/syscalls.h"
+
+static const char *const kinds[] = {
+	[ACTIVITY_CALL] = "call",
+	[ACTIVITY_SAMPLE] = "sample",
+	[ACTIVITY_HOLDER] = "holder",
+	[ACTIVITY_GIL_WAIT] = "gil_wait",
+	[ACTIVITY_PAGE_FAULT] = "page_fault",
+	[ACTIVITY_STEP] = "step",
+};
+
+static const char *what_of(const struct activity *activity)
+{
+	const char *name = syscall_name(activity->number);
+
+	return name ? name : activity->native;
+}
+
+static void print_line(FILE *out, const char *verb, const struct activity *activity)
+{
+	char length[32];
+
+	fprintf(out, "%s %s", verb, format_duration(activity->duration_ns, length, sizeof(length)));
+	if (activity->route.route)
+		fprintf(out, "  %s %s", activity->route.method, activity->route.route);
+	else if (activity->owner_task)
+		fprintf(out, "  task %s", activity->owner_task);
+	if (activity->culprit.file)
+		fprintf(out, "  %s:%u %s", activity->culprit.file, activity->culprit.line,
+			activity->culprit.qualname);
+	if (what_of(activity))
+		fprintf(out, "  (%s)", what_of(activity));
+	fputc('\n', out);
+	fflush(out);
+}
+
+static void add_text(cJSON *object, const char *name, const char *text)
+{
+	if (text)
+		cJSON_AddStringToObject(object, name, text);
+	else
+		cJSON_AddNullToObject(object, name);
+}
+
+static void print_json(const struct activity *activity)
+{
+	cJSON *object = cJSON_CreateObject();
+	char time[40], *text;
+
+	if (!object)
+		return;
+	format_time(realtime_ns() - monotonic_ns() + activity->time_ns, time, sizeof(time));
+	add_text(object, "kind", kinds[activity->kind]);
+	add_text(object, "time", time);
+	cJSON_AddNumberToObject(object, "pid", activity->pid);
+	cJSON_AddNumberToObject(object, "tid", activity->tid);
+	cJSON_AddNumberToObject(object, "duration_ms",
+				(double)(activity->duration_ns / 1000) / 1000.0);
+	add_text(object, "route", activity->route.route);
+	add_text(object, "method", activity->route.method);
+	add_text(object, "task", activity->owner_task);
+	add_text(object, "file", activity->culprit.file);
+	add_text(object, "qualname", activity->culprit.qualname);
+	cJSON_AddNumberToObject(object, "line", activity->culprit.line);
+	add_text(object, "syscall", syscall_name(activity->number));
+	add_text(object, "peer", activity->peer);
+	text = cJSON_PrintUnformatted(object);
+	if (text) {
+		puts(text);
+		fflush(stdout);
+	}
+	free(text);
+	cJSON_Delete(object);
+}
+
+void follow_activity(void *context, const struct activity *activity)
+{
+	const struct follow *follow = context;
+
+	if (activity->duration_ns < follow->stall_ns || activity->own_work ||
+	    (activity->kind != ACTIVITY_CALL && activity->kind != ACTIVITY_PAGE_FAULT &&
+	     activity->kind != ACTIVITY_GIL_WAIT && activity->kind != ACTIVITY_STEP))
+		return;
+	if (follow->json)
+		print_json(activity);
+	else
+		print_line(stdout, kinds[activity->kind], activity);
+}
+
+void follow_stall(void *context, const struct activity *activity, bool ended)
+{
+	(void)context;
+	print_line(stderr,
+		   ended ? "stall over after"
+		   : activity->flags & EVENT_F_SINCE_BEFORE ? "stalled (since before) for at least"
+							    : "stalled",
+		   activity);
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/observe.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/intern.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "base/vec.h"
+#include "cli/observed.h"
+#include "resolve/native.h"
+
+#define TICK_NS (100 * NS_PER_MS)
+#define ENTRIES_NS (30 * NS_PER_S)	/* how long exact entries are kept after the last need */
+
+struct observed *observed_find(struct observation *observation, pid_t pid)
+{
+	for (size_t i = 0; i < observation->count; i++)
+		if (observation->items[i]->pid == pid && !observation->items[i]->ended)
+			return observation->items[i];
+	return NULL;
+}
+
+static void observed_free(struct observed *observed)
+{
+	code_cache_free(observed->view.codes);
+	route_cache_free(observed->view.routes);
+	role_table_free(&observed->roles);
+	target_free(observed->target);
+	free(observed);
+}
+
+static void on_process(struct observation *observation, const struct event_process *event)
+{
+	struct observed *observed = observed_find(observation, (pid_t)event->header.tgid);
+	char message[256];
+
+	switch (event->what) {
+	case PROCESS_FORK:
+		if (!observed)
+			observation_add(observation, (pid_t)event->header.tgid, message,
+					sizeof(message));
+		break;
+	case PROCESS_EXEC:
+		if (observed && observed->target)
+			observed_end(observation, observed, "executed another program");
+		else if (observed)
+			observed->tried = false;
+		if (!observed || observed->ended)
+			observation_add(observation, (pid_t)event->header.tgid, message,
+					sizeof(message));
+		break;
+	case PROCESS_EXIT:
+		if (observed) {
+			char note[64];
+			int status = (int)event->status;
+
+			if (status & 0x7f)
+				snprintf(note, sizeof(note), "was ended by signal %d",
+					 status & 0x7f);
+			else
+				snprintf(note, sizeof(note), "ended with exit status %d",
+					 status >> 8 & 255);
+			observed_end(observation, observed, note);
+		}
+		break;
+	}
+}
+
+/* Calls that keep the CPU were seen: from now on their entries are wanted. */
+static void want_entries(struct observation *observation, const struct event_sample *sample)
+{
+	if (!(sample->header.flags & EVENT_F_KERNEL_MODE) || sample->number < 0)
+		return;
+	if (!observation->entries_until_ns)
+		attach_entries(observation->attachment, true);
+	observation->entries_until_ns = sample->header.time_ns + ENTRIES_NS;
+}
+
+static void on_event(void *context, const struct event_header *event)
+{
+	struct observation *observation = context;
+	struct observed *observed;
+	struct activity activity;
+
+	if (event->kind == EVENT_PROCESS) {
+		on_process(observation, (const void *)event);
+		return;
+	}
+	observed = observed_find(observation, (pid_t)event->tgid);
+	if (!observed || !observed->target)
+		return;
+	if (event->kind == EVENT_LOOP_SEEN) {
+		observed_refresh(observation, observed);
+		return;
+	}
+	if (event->kind == EVENT_SAMPLE)
+		want_entries(observation, (const void *)event);
+	if (attribute_event(&observed->view, event, observation->frames, &activity))
+		return;
+	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall) {
+		for (size_t i = 0; i < observed->loop_count; i++)
+			if (observed->loops[i].tid == activity.tid &&
+			    observed->loops[i].alerted_seq == activity.step_seq + 1)
+				observation->options.on_stall(observation->options.context,
+							      &activity, true);
+	}
+	if (observation->options.on_activity)
+		observation->options.on_activity(observation->options.context, &activity);
+	if (window_add(&observation->window, &activity))
+		log_debug("out of memory: an event of pid %d is not counted", activity.pid);
+}
+
+int observation_open(const struct observe_options *options, struct observation **ret_observation,
+		     char *message, size_t size)
+{
+	struct observation *observation = calloc(1, sizeof(*observation));
+	int error;
+
+	if (!observation) {
+		snprintf(message, size, "out of memory");
+		return -ENOMEM;
+	}
+	observation->options = *options;
+	window_init(&observation->window, options->stall_ns);
+	observation->natives = native_cache_new();
+	error = observation->natives ? attach_open(&options->attach, &observation->attachment,
+						   message, size)
+				     : -ENOMEM;
+	if (!error) {
+		error = collector_new(attach_ring_fd(observation->attachment), on_event,
+				      observation, &observation->collector);
+		if (error)
+			snprintf(message, size, "cannot read the ring buffer: %s",
+				 strerror(-error));
+	}
+	if (error) {
+		observation_free(observation);
+		return error;
+	}
+	observation->start_ns = observation->tick_ns = monotonic_ns();
+	observation->start_realtime_ns = realtime_ns();
+	for (size_t i = 0; attach_missing(observation->attachment, i); i++)
+		log_warn("%s", attach_missing(observation->attachment, i));
+	*ret_observation = observation;
+	return 0;
+}
+
+void observation_free(struct observation *observation)
+{
+	if (!observation)
+		return;
+	collector_free(observation->collector);
+	attach_free(observation->attachment);
+	window_free(&observation->window);
+	for (size_t i = 0; i < observation->count; i++)
+		observed_free(observation->items[i]);
+	free(observation->items);
+	native_cache_free(observation->natives);
+	free(observation);
+}
+
+/* Opens the interpreter of an observed process and hands it to the probes. */
+static int observed_open(struct observation *observation, struct observed *observed,
+			 char *message, size_t size)
+{
+	char version[32];
+	int error = target_open(observed->pid, &observed->target, message, size);
+
+	if (error)
+		return error;
+	observed->python = intern(target_version(observed->target, version, sizeof(version)));
+	observed->cmdline = observed->target->cmdline;
+	observed->code_options = observation->options.code;
+	observed->code_options.stdlib_path = observed->target->stdlib_path;
+	observed->view.target = observed->target;
+	observed->view.natives = observation->natives;
+	observed->view.codes = code_cache_new(&observed->target->py, &observed->code_options);
+	observed->view.routes = route_cache_new(observed->target);
+	if (!observed->view.codes || !observed->view.routes)
+		return -ENOMEM;
+	error = target_process_config(observed->target, &observed->config);
+	if (error)
+		return error;
+	observed->process = attach_add_process(observation->attachment, &observed->config);
+	if (observed->process < 0) {
+		snprintf(message, size, "more than %d processes cannot be observed at once",
+			 LS_MAX_PROCESSES);
+		return observed->process;
+	}
+	return observed_refresh(observation, observed) > 0 ? 0 : -EAGAIN;
+}
+
+int observation_add(struct observation *observation, pid_t pid, char *message, size_t size)
+{
+	struct observed *observed;
+	uint64_t start_time;
+	int error = process_start_time(pid, &start_time);
+
+	if (error) {
+		snprintf(message, size, "there is no process %d", pid);
+		return -ESRCH;
+	}
+	error = attach_follow(observation->attachment, pid);
+	if (error)
+		log_warn("children of pid %d are not followed: %s", pid, strerror(-error));
+	error = vec_reserve((void **)&observation->items, &observation->capacity,
+			    observation->count + 1, sizeof(*observation->items), OBSERVED_MAX);
+	observed = error ? NULL : calloc(1, sizeof(*observed));
+	if (!observed) {
+		snprintf(message, size, "too many processes");
+		return error ? error : -ENOMEM;
+	}
+	observed->pid = pid;
+	observed->start_time_ns = start_time;
+	observed->process = -1;
+	observed->start_realtime_ns = realtime_ns();
+	observation->items[observation->count++] = observed;
+	error = observed_open(observation, observed, message, size);
+	observed->tried = error && error != -EAGAIN;
+	return error;
+}
+
+int observation_run(struct observation *observation, int timeout_ms)
+{
+	uint64_t now;
+	int count;
+
+	count = collector_poll(observation->collector, timeout_ms);
+	now = monotonic_ns();
+	if (now - observation->tick_ns >= TICK_NS) {
+		observation->tick_ns = now;
+		observation_tick(observation, now);
+	}
+	if (observation->entries_until_ns && now > observation->entries_until_ns) {
+		attach_entries(observation->attachment, false);
+		observation->entries_until_ns = 0;
+	}
+	return count;
+}
+
+bool observation_over(const struct observation *observation)
+{
+	for (size_t i = 0; i < observation->count; i++)
+		if (!observation->items[i]->ended)
+			return false;
+	return true;
+}
+
+size_t observation_loops(const struct observation *observation)
+{
+	size_t loops = 0;
+
+	for (size_t i = 0; i < observation->count; i++)
+		loops += observation->items[i]->loop_count;
+	return loops;
+}

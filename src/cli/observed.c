@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/observed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/intern.h"
+#include "base/log.h"
+#include "base/units.h"
+
+#define ALERT_NS (500 * NS_PER_MS)	/* a stall that goes on is said from this age on */
+#define INTERVAL_NS NS_PER_S
+
+void observed_note(struct observed *observed, const char *text)
+{
+	if (observed->note_count < NOTES_MAX)
+		observed->notes[observed->note_count++] = intern(text);
+}
+
+static int on_role(void *context, uint64_t code, const struct code_role *role)
+{
+	struct observation *observation = ((void **)context)[0];
+	struct observed *observed = ((void **)context)[1];
+	int error = role_table_set(&observed->roles, code, role);
+
+	return error ? error : attach_set_role(observation->attachment, observed->pid, code, role);
+}
+
+/* In its own wait there is no step; anything else was going on before we came. */
+static void since_before(struct observation *observation, struct observed *observed, int slot,
+			 const struct event_loop *loop)
+{
+	struct thread_state state;
+	int number;
+
+	if (process_thread_state(observed->pid, loop->tid, &state))
+		return;
+	number = state.state == 'R' ? -1 : state.number;
+	if ((number == 232 || number == 281 || number == 441) &&
+	    (loop->epoll_fd < 0 || (int)state.args[0] == loop->epoll_fd))
+		return;
+	attach_loop_since_before(observation->attachment, slot, number, state.args);
+}
+
+static void add_loop(struct observation *observation, struct observed *observed,
+		     const struct event_loop *loop)
+{
+	struct attach_loop request = {
+		.tid = loop->tid, .tgid = observed->pid, .process = observed->process,
+		.epoll_fd = loop->epoll_fd, .tstate = loop->tstate, .loop = loop->loop,
+	};
+	struct observed_loop *known;
+	int slot;
+
+	if (observed->loop_count >= TARGET_MAX_LOOPS)
+		return;
+	slot = attach_add_loop(observation->attachment, &request);
+	if (slot < 0) {
+		log_warn("event loop of thread %d is not observed: %s", loop->tid,
+			 strerror(-slot));
+		return;
+	}
+	known = &observed->loops[observed->loop_count++];
+	*known = (struct observed_loop){ .tid = loop->tid, .slot = slot, .kind = loop->kind,
+					 .interval_ns = monotonic_ns() };
+	since_before(observation, observed, slot, loop);
+	log_info("event loop of pid %d: thread %d, %s", observed->pid, loop->tid,
+		 loop->kind == LOOP_KIND_UVLOOP ? "uvloop" : "asyncio");
+}
+
+int observed_refresh(struct observation *observation, struct observed *observed)
+{
+	void *context[2] = { observation, observed };
+	struct process_config config;
+
+	if (target_find_loops(observed->target) < 0)
+		return (int)observed->loop_count;
+	if (!target_process_config(observed->target, &config)) {
+		observed->config = config;
+		attach_update_process(observation->attachment, observed->process, &config);
+	}
+	roles_scan(observed->target, on_role, context, &observed->scan);
+	for (size_t i = 0; i < observed->target->loop_count; i++) {
+		bool known = false;
+
+		for (size_t k = 0; k < observed->loop_count; k++)
+			known |= observed->loops[k].tid == observed->target->loops[i].tid;
+		if (!known)
+			add_loop(observation, observed, &observed->target->loops[i]);
+	}
+	observed->server = observed->target->server;
+	return (int)observed->loop_count;
+}
+
+void observed_end(struct observation *observation, struct observed *observed, const char *note)
+{
+	uint64_t now = monotonic_ns();
+	char text[128];
+
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		loop_open_step(observation, observed, &observed->loops[i], now, false);
+		attach_remove_loop(observation->attachment, observed->loops[i].slot);
+	}
+	attach_remove_process(observation->attachment, observed->process);
+	observed->ended = true;
+	if (!observed->target)
+		return;
+	snprintf(text, sizeof(text), "pid %d %s while it was observed", observed->pid, note);
+	observed_note(observed, text);
+}
+
+/* Call and stack of a loop thread that is asleep in a call, as an event would have them. */
+static int open_call(struct observed *observed, const volatile struct loop_slot *slot,
+		     uint64_t now, struct event_call *call)
+{
+	struct walk_result walk;
+	int error = walk_thread(observed->target->mem, &observed->config, &observed->roles,
+				slot->tstate, slot->loop, &walk);
+
+	if (error)
+		return error;
+	memset(call, 0, offsetof(struct event_call, stack.frames));
+	call->header.time_ns = now;
+	call->header.tgid = (uint32_t)observed->pid;
+	call->header.tid = slot->tid;
+	call->start_ns = slot->call_start_ns ? slot->call_start_ns : slot->step_start_ns;
+	call->duration_ns = now - call->start_ns;
+	call->step_seq = slot->seq;
+	call->number = (uint32_t)slot->call_number;
+	call->target.fd = -1;
+	call->request = walk.request;
+	call->stack = walk.stack;
+	if (slot->flags & SLOT_SINCE_BEFORE)
+		call->header.flags |= EVENT_F_SINCE_BEFORE;
+	return 0;
+}
+
+/* The step as it would be reported if it ended now. */
+static void open_step(const volatile struct loop_slot *slot, uint64_t now, struct event_step *step)
+{
+	memset(step, 0, sizeof(*step));
+	step->header.kind = EVENT_STEP;
+	step->header.time_ns = now;
+	step->header.tgid = slot->tgid;
+	step->header.tid = slot->tid;
+	if (slot->flags & SLOT_SINCE_BEFORE)
+		step->header.flags |= EVENT_F_SINCE_BEFORE;
+	step->start_ns = slot->step_start_ns;
+	step->end_ns = now;
+	step->seq = slot->seq;
+	memcpy(&step->parts, (const void *)&slot->parts, sizeof(step->parts));
+	if (!slot->call_start_ns && !slot->off_ns && slot->on_ns && now > slot->on_ns)
+		step->parts.cpu_user_ns += now - slot->on_ns;
+	else if (slot->call_start_ns && slot->flags & SLOT_GIL_CALL)
+		step->parts.gil_ns += now - slot->call_start_ns;
+	else if (slot->call_start_ns && now > slot->call_start_ns)
+		step->parts.calls_ns += now - slot->call_start_ns;
+	else if (slot->off_ns && slot->off_kind == OFF_RUNNABLE && now > slot->off_ns)
+		step->parts.runnable_ns += now - slot->off_ns;
+	else if (slot->off_ns && slot->off_kind == OFF_STOPPED && now > slot->off_ns)
+		step->parts.stopped_ns += now - slot->off_ns;
+	step->samples = slot->samples;
+	step->process = slot->process;
+}
+
+int loop_open_step(struct observation *observation, struct observed *observed,
+		   struct observed_loop *loop, uint64_t now, bool alert)
+{
+	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
+	struct activity activity;
+	struct event_step step;
+	struct event_call call;
+	uint64_t start = slot->step_start_ns, seq = slot->seq;
+	bool in_call = slot->call_start_ns && !(slot->flags & SLOT_GIL_CALL);
+
+	if (!start || now <= start || !observed->target)
+		return 0;
+	open_step(slot, now, &step);
+	if (alert || in_call) {
+		if (open_call(observed, slot, now, &call))
+			return 0;
+		if (slot->seq != seq || slot->step_start_ns != start)
+			return 0; /* it went on while we looked */
+		memset(&activity, 0, sizeof(activity));
+		activity.pid = observed->pid;
+		activity.tid = loop->tid;
+		activity.flags = call.header.flags;
+		activity.time_ns = now;
+		attribute_call(&observed->view, &call, observation->frames, &activity);
+		if (!in_call)
+			activity.number = -1;
+		if (alert) {
+			activity.start_ns = start;
+			activity.duration_ns = now - start;
+			observation->options.on_stall(observation->options.context, &activity,
+						      false);
+			return 0;
+		}
+		if (call.duration_ns >= observation->options.attach.slow_call_ns)
+			window_add_ongoing(&observation->window, &activity);
+	}
+	if (attribute_event(&observed->view, &step.header, observation->frames, &activity))
+		return 0;
+	return window_add_ongoing(&observation->window, &activity);
+}
+
+static void check_stall(struct observation *observation, struct observed *observed,
+			struct observed_loop *loop, uint64_t now)
+{
+	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
+	uint64_t start = slot->step_start_ns;
+	uint64_t limit = observation->options.stall_ns > ALERT_NS ? observation->options.stall_ns
+								  : ALERT_NS;
+
+	if (!start || now < start + limit || loop->alerted_seq == slot->seq + 1)
+		return;
+	loop->alerted_seq = slot->seq + 1;
+	loop_open_step(observation, observed, loop, now, true);
+}
+
+static void check_interval(struct observation *observation, struct observed_loop *loop,
+			   uint64_t now)
+{
+	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
+	struct interval interval = { .start_ns = loop->interval_ns, .end_ns = now,
+				     .tid = loop->tid };
+
+	if (now - loop->interval_ns < INTERVAL_NS)
+		return;
+	interval.busy_ns = slot->busy_ns - loop->last_busy_ns;
+	interval.gil_ns = slot->gil_total_ns - loop->last_gil_ns;
+	interval.runnable_ns = slot->runnable_total_ns - loop->last_runnable_ns;
+	loop->last_busy_ns += interval.busy_ns;
+	loop->last_gil_ns += interval.gil_ns;
+	loop->last_runnable_ns += interval.runnable_ns;
+	loop->interval_ns = now;
+	window_add_interval(&observation->window, &interval);
+}
+
+void observation_tick(struct observation *observation, uint64_t now)
+{
+	for (size_t i = 0; i < observation->count; i++) {
+		struct observed *observed = observation->items[i];
+		char message[256];
+
+		if (observed->ended)
+			continue;
+		if (!observed->target) {
+			/* the interpreter is starting: its first epoll wait is not seen yet */
+			if (!observed->tried) {
+				observed->ended = true;
+				observation_add(observation, observed->pid, message,
+						sizeof(message));
+			}
+			continue;
+		}
+		if (!observed->loop_count || observed->scan.waiting ||
+		    roles_module_count(observed->target) != observed->scan.modules)
+			observed_refresh(observation, observed);
+		for (size_t k = 0; k < observed->loop_count; k++) {
+			if (observation->options.on_stall)
+				check_stall(observation, observed, &observed->loops[k], now);
+			check_interval(observation, &observed->loops[k], now);
+		}
+	}
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The end of an observation: window closed, detectors run, report filled. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/intern.h"
+#include "base/units.h"
+#include "cli/observed.h"
+#include "detect/detect.h"
+
+static const struct {
+	const char *name, *text;
+	enum counter counter;
+} losses[] = {
+#define X(name, text) { #name, text, COUNTER_##name },
+	LOSS_COUNTERS(X)
+#undef X
+}, notes[] = {
+#define X(name, text) { #name, text, COUNTER_##name },
+	NOTE_COUNTERS(X)
+#undef X
+};
+
+#define LOSSES (sizeof(losses) / sizeof(losses[0]))
+#define NOTES (sizeof(notes) / sizeof(notes[0]))
+
+/* Percentile of a slot's histogram: the upper bound of the bucket it falls into. */
+static uint64_t histogram_at(const volatile struct loop_slot *slot, double share)
+{
+	uint64_t seen = 0, wanted = (uint64_t)(share * (double)slot->steps + 0.5);
+
+	for (unsigned i = 0; i < LS_STEP_BUCKETS; i++) {
+		seen += slot->histogram[i];
+		if (seen >= wanted && seen) {
+			uint64_t bound = step_bucket_ns(i);
+
+			return bound < slot->step_max_ns ? bound : slot->step_max_ns;
+		}
+	}
+	return slot->step_max_ns;
+}
+
+static struct loop_summary loop_summary_of(const volatile struct loop_slot *slot, uint64_t length)
+{
+	uint64_t steps = slot->steps;
+	struct loop_summary loop = { .tid = (pid_t)slot->tid, .steps = steps };
+
+	loop.busy_ratio = length ? (double)slot->busy_ns / (double)length : 0;
+	if (loop.busy_ratio > 1)
+		loop.busy_ratio = 1;
+	loop.step.count = steps;
+	loop.step.total = slot->busy_ns;
+	loop.step.mean = steps ? slot->busy_ns / steps : 0;
+	loop.step.min = slot->step_min_ns;
+	loop.step.max = slot->step_max_ns;
+	loop.step.p50 = histogram_at(slot, 0.5);
+	loop.step.p90 = histogram_at(slot, 0.9);
+	loop.step.p99 = histogram_at(slot, 0.99);
+	return loop;
+}
+
+static const char *loop_kind_name(const struct observed *observed)
+{
+	if (!observed->loop_count)
+		return NULL;
+	return observed->loops[0].kind == LOOP_KIND_UVLOOP    ? "uvloop"
+	       : observed->loops[0].kind == LOOP_KIND_ASYNCIO ? "asyncio"
+							      : NULL;
+}
+
+static int fill_target(struct observation *observation, struct observed *observed,
+		       uint64_t length, struct target_summary *target)
+{
+	*target = (struct target_summary){
+		.pid = observed->pid, .cmdline = observed->cmdline, .python = observed->python,
+		.server = observed->server, .loop_kind = loop_kind_name(observed),
+	};
+	target->start_ns = realtime_ns() - monotonic_ns() + observed->start_time_ns;
+	target->loops = calloc(observed->loop_count + 1, sizeof(*target->loops));
+	target->notes = calloc(observed->note_count + 1, sizeof(*target->notes));
+	if (!target->loops || !target->notes)
+		return -ENOMEM;
+	for (size_t i = 0; i < observed->loop_count; i++)
+		target->loops[target->loop_count++] = loop_summary_of(
+			&attach_loops(observation->attachment)[observed->loops[i].slot], length);
+	for (size_t i = 0; i < observed->note_count; i++)
+		target->notes[target->note_count++] = observed->notes[i];
+	return 0;
+}
+
+static int fill_targets(struct observation *observation, uint64_t length, struct report *report)
+{
+	report->targets = calloc(observation->count + 1, sizeof(*report->targets));
+	if (!report->targets)
+		return -ENOMEM;
+	for (size_t i = 0; i < observation->count; i++) {
+		int error;
+
+		if (!observation->items[i]->target)
+			continue;
+		error = fill_target(observation, observation->items[i], length,
+				    &report->targets[report->target_count++]);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int fill_loss(struct observation *observation, struct report *report, uint64_t *ret_lost)
+{
+	uint64_t counters[COUNTER_COUNT];
+	int error = attach_counters(observation->attachment, counters);
+
+	if (error)
+		return error;
+	report->losses = calloc(LOSSES, sizeof(*report->losses));
+	report->notes = calloc(NOTES, sizeof(*report->notes));
+	if (!report->losses || !report->notes)
+		return -ENOMEM;
+	report->produced = counters[COUNTER_produced];
+	report->received = collector_received(observation->collector);
+	*ret_lost = 0;
+	for (size_t i = 0; i < LOSSES; i++) {
+		report->losses[i] = (struct loss_item){ losses[i].name, losses[i].text,
+							counters[losses[i].counter] };
+		*ret_lost += counters[losses[i].counter];
+	}
+	report->loss_count = LOSSES;
+	for (size_t i = 0; i < NOTES; i++)
+		report->notes[i] = (struct loss_item){ notes[i].name, notes[i].text,
+						       counters[notes[i].counter] };
+	report->note_count = NOTES;
+	return 0;
+}
+
+static void fill_self(struct observation *observation, struct report *report)
+{
+	static struct utsname names;
+	struct rusage usage;
+	_cleanup_file_ FILE *file = fopen("/proc/self/statm", "re");
+	unsigned long size, resident;
+
+	if (!uname(&names)) {
+		report->kernel = intern(names.release);
+		report->arch = intern(names.machine);
+	}
+	if (!getrusage(RUSAGE_SELF, &usage))
+		report->self_cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+				     (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) /
+					     1e6;
+	if (file && fscanf(file, "%lu %lu", &size, &resident) == 2)
+		report->self_rss_bytes = resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	report->bpf_cpu_s = attach_kernel_seconds(observation->attachment);
+}
+
+static void note_stops(struct observation *observation)
+{
+	char text[96], length[32];
+
+	if (observation->window.stopped_ns < NS_PER_MS || !observation->count)
+		return;
+	snprintf(text, sizeof(text), "was stopped for %s (signal, debugger or freezer)",
+		 format_duration(observation->window.stopped_ns, length, sizeof(length)));
+	observed_note(observation->items[0], text);
+}
+
+int observation_report(struct observation *observation, struct report *report)
+{
+	struct thresholds thresholds = thresholds_default(observation->options.stall_ns);
+	struct detect_input input = { .window = &observation->window, .thresholds = &thresholds };
+	struct findings findings = { 0 };
+	uint64_t now;
+	int error;
+
+	collector_drain(observation->collector);
+	now = monotonic_ns();
+	for (size_t i = 0; i < observation->count; i++) {
+		struct observed *observed = observation->items[i];
+
+		for (size_t k = 0; !observed->ended && k < observed->loop_count; k++)
+			loop_open_step(observation, observed, &observed->loops[k], now, false);
+	}
+	note_stops(observation);
+	memset(report, 0, sizeof(*report));
+	report->start_ns = observation->start_realtime_ns;
+	report->end_ns = realtime_ns();
+	input.start_ns = observation->start_ns;
+	input.end_ns = now;
+	input.realtime_offset_ns = (int64_t)(report->end_ns - now);
+	error = fill_loss(observation, report, &input.lost);
+	if (!error)
+		error = fill_targets(observation, now - observation->start_ns, report);
+	if (!error)
+		error = detect_all(&input, &findings);
+	fill_self(observation, report);
+	report->findings = findings.items;
+	report->finding_count = findings.count;
+	if (error)
+		report_free(report);
+	return error;
+}

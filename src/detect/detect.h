@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Detectors: pure functions from a window and thresholds to findings. */
+#ifndef LS_DETECT_H
+#define LS_DETECT_H
+
+#include "aggregate/window.h"
+#include "detect/finding.h"
+
+/* Every threshold with its reason. */
+struct thresholds {
+	/* from here on a user notices a hiccup in an otherwise healthy service, and the
+	 * steps of such services were never seen to last as long */
+	uint64_t stall_ns;
+	/* waits of a loop above this share of its busy time are found however short they
+	 * are: a thread that burns CPU costs each step one switch interval of 5 ms */
+	double wait_share;
+	/* an interval with less work than this says nothing about shares */
+	uint64_t interval_busy_ns;
+	/* one step that long, or such steps for this share of a second, saturate a loop */
+	uint64_t saturated_step_ns;
+	double saturated_share;
+	/* critical: blocked for longer at once, or for this share of the window */
+	uint64_t critical_ns;
+	double critical_share;
+};
+
+struct thresholds thresholds_default(uint64_t stall_ns);
+
+struct detect_input {
+	const struct window *window;
+	const struct thresholds *thresholds;
+	uint64_t start_ns, end_ns;	/* of the window, CLOCK_MONOTONIC */
+	int64_t realtime_offset_ns;	/* CLOCK_REALTIME - CLOCK_MONOTONIC */
+	uint64_t lost;			/* events lost: counts are lower bounds then */
+};
+
+struct findings {
+	struct finding *items;
+	size_t count, capacity;
+};
+
+struct detector {
+	enum finding_kind kind;
+	/* Appends what it finds.  0 or -ENOMEM. */
+	int (*run)(const struct detect_input *input, struct findings *findings);
+};
+
+extern const struct detector detectors[];
+extern const unsigned detector_count;
+
+/* Runs all detectors; worst first.  0 or -ENOMEM. */
+int detect_all(const struct detect_input *input, struct findings *findings);
+void findings_free(struct findings *findings);
+
+/* --- for detectors --- */
+
+/* A new zeroed finding at the end of the list, NULL when out of memory. */
+struct finding *findings_add(struct findings *findings, enum finding_kind kind);
+
+/* Fills id, severity and evidence once everything else is there. */
+void finding_finish(const struct detect_input *input, struct finding *finding);
+
+/*
+ * Findings of a class of groups: occurrences are the cells of `threshold_ns`
+ * and more.
+ */
+int find_in_groups(const struct detect_input *input, struct findings *findings,
+		   enum finding_kind kind, enum window_class class, uint64_t threshold_ns);
+
+/* Culprit, names and stacks of a group. 0 or -ENOMEM. */
+int finding_from_group(struct finding *finding, const struct group *group);
+
+/* Was this moment within a second whose waits took more than their share? */
+bool in_waiting_interval(const struct detect_input *input, pid_t tid, uint64_t time_ns, bool gil);
+
+int process_add(struct finding *finding, pid_t pid);
+
+int find_gil_contention(const struct detect_input *input, struct findings *findings);
+int find_cpu_starvation(const struct detect_input *input, struct findings *findings);
+int find_loop_saturated(const struct detect_input *input, struct findings *findings);
+
+/* What to do about a finding; static text. */
+const char *advice_for(const struct finding *finding);
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "detect/finding.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *text;
+} kinds[] = {
+#define X(kind, text) [FINDING_##kind] = { #kind, text },
+	FINDING_KINDS(X)
+#undef X
+};
+
+const char *finding_kind_name(enum finding_kind kind)
+{
+	return (unsigned)kind < FINDING_KIND_COUNT ? kinds[kind].name : "unknown";
+}
+
+const char *finding_kind_text(enum finding_kind kind)
+{
+	return (unsigned)kind < FINDING_KIND_COUNT ? kinds[kind].text : "unknown";
+}
+
+void finding_free(struct finding *finding)
+{
+	if (!finding)
+		return;
+	for (size_t i = 0; i < finding->stack_count; i++)
+		free(finding->stacks[i].frames);
+	free(finding->stacks);
+	free(finding->processes);
+	free(finding->victims);
+	memset(finding, 0, sizeof(*finding));
+}
+
+void report_free(struct report *report)
+{
+	if (!report)
+		return;
+	for (size_t i = 0; i < report->target_count; i++) {
+		free(report->targets[i].notes);
+		free(report->targets[i].loops);
+	}
+	for (size_t i = 0; i < report->finding_count; i++)
+		finding_free(&report->findings[i]);
+	free(report->targets);
+	free(report->findings);
+	free(report->losses);
+	free(report->notes);
+	memset(report, 0, sizeof(*report));
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is wrong, where, how much, and how it is known: what detect hands to export. */
+#ifndef LS_FINDING_H
+#define LS_FINDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "aggregate/distribution.h"
+
+/* kind, what the text report calls it */
+#define FINDING_KINDS(X) \
+	X(blocking_call, "blocking call on the event loop") \
+	X(cpu_stall, "CPU work on the event loop") \
+	X(gc_pause, "garbage collection on the event loop") \
+	X(gil_contention, "event loop waits for the GIL") \
+	X(lock_wait, "event loop waits for a thread lock") \
+	X(log_backpressure, "event loop waits for its log pipe") \
+	X(page_fault, "event loop waits for pages from disk") \
+	X(cpu_starvation, "event loop has no CPU") \
+	X(loop_saturated, "event loop is full of small callbacks")
+
+enum finding_kind {
+#define X(kind, text) FINDING_##kind,
+	FINDING_KINDS(X)
+#undef X
+	FINDING_KIND_COUNT
+};
+
+enum severity { SEVERITY_WARNING, SEVERITY_CRITICAL };
+
+enum evidence {
+	EVIDENCE_EXACT,		/* from events */
+	EVIDENCE_SAMPLED,	/* from clock samples, `samples` of them */
+	EVIDENCE_INCOMPLETE,	/* events were lost: counts and totals are lower bounds */
+};
+
+/* A place in a program; strings interned; file NULL: not known. */
+struct location {
+	const char *file, *function, *qualname;
+	uint32_t line;
+};
+
+struct stack_summary {
+	uint64_t count;		/* events or samples with this stack */
+	uint64_t total_ns;
+	struct location *frames;	/* owned, leaf first */
+	size_t frame_count;
+	bool truncated;
+};
+
+struct process_share {
+	pid_t pid;
+	uint64_t count;
+};
+
+struct victim {	/* a route that waited */
+	const char *route, *method;
+	uint64_t requests, max_ns, total_ns;
+};
+
+struct finding {
+	char id[17];		/* hex hash of kind, route, method, culprit file and qualname */
+	enum finding_kind kind;
+	enum severity severity;
+	const char *route, *method;	/* interned; NULL: belongs to no request */
+	bool route_folded;
+	struct location culprit;	/* file NULL: none known */
+	const char *owner_task, *owner_thread;	/* interned or NULL */
+	struct location library;	/* file NULL: none */
+	const char *native_frame;	/* interned "library:symbol" or NULL */
+	const char *syscall;		/* interned name or NULL */
+	const char *detail;		/* interned: file path, rival process, ...; NULL */
+	const char *peer;		/* interned "host:port" or "unix:PATH"; NULL */
+	bool blocks_loop;
+	uint64_t count, requests, calls, samples;
+	struct summary duration, loop_lag;
+	uint64_t first_ns, last_ns;	/* CLOCK_REALTIME */
+	bool ongoing, since_before;
+	struct process_share *processes;	/* owned */
+	size_t process_count;
+	struct victim *victims;		/* owned */
+	size_t victim_count;
+	enum evidence evidence;
+	struct stack_summary *stacks;	/* owned, most time first */
+	size_t stack_count;
+	const char *advice;		/* static */
+};
+
+/* One event loop in the report. */
+struct loop_summary {
+	pid_t tid;
+	uint64_t steps;
+	double busy_ratio;
+	struct summary step;
+};
+
+struct target_summary {
+	pid_t pid;
+	uint64_t start_ns;		/* CLOCK_REALTIME */
+	const char *cmdline, *python, *server, *loop_kind;	/* interned; NULL: not known */
+	const char **notes;		/* owned array of interned strings */
+	size_t note_count;
+	struct loop_summary *loops;	/* owned */
+	size_t loop_count;
+};
+
+struct loss_item {
+	const char *name, *text;	/* static: of LOSS_COUNTERS */
+	uint64_t count;
+};
+
+/* Everything an exporter gets. */
+struct report {
+	uint64_t start_ns, end_ns;	/* CLOCK_REALTIME */
+	const char *kernel, *arch;
+	struct target_summary *targets;	/* owned */
+	size_t target_count;
+	struct finding *findings;	/* owned, worst first */
+	size_t finding_count;
+	uint64_t produced, received;
+	struct loss_item *losses;	/* owned, all of them, zero ones too */
+	size_t loss_count;
+	struct loss_item *notes;	/* owned: NOTE_COUNTERS */
+	size_t note_count;
+	double self_cpu_s, bpf_cpu_s;	/* bpf: negative when not measured */
+	uint64_t self_rss_bytes;
+};
+
+const char *finding_kind_name(enum finding_kind kind);
+const char *finding_kind_text(enum finding_kind kind);
+void finding_free(struct finding *finding);	/* what it owns, not itself */
+void report_free(struct report *report);	/* what it owns, not itself */
+
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Findings whose occurrences are gathered per request. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "detect/detect.h"
+#include "resolve/syscalls.h"
+
+static struct location location_of(struct place place)
+{
+	return (struct location){ place.file, place.function, place.qualname, place.line };
+}
+
+/* The line with most of the time; for samples without time, with most of them. */
+static const struct line_share *modal_line(const struct group *group)
+{
+	const struct line_share *best = &group->lines[0];
+
+	for (size_t i = 1; i < group->line_count; i++)
+		if (group->lines[i].total_ns > best->total_ns ||
+		    (group->lines[i].total_ns == best->total_ns &&
+		     group->lines[i].count > best->count))
+			best = &group->lines[i];
+	return best;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct stack_summary *one = a, *other = b;
+
+	if (one->total_ns != other->total_ns)
+		return one->total_ns > other->total_ns ? -1 : 1;
+	return one->count > other->count ? -1 : one->count < other->count;
+}
+
+static int copy_stacks(struct finding *finding, const struct group *group)
+{
+	if (!group->stack_count)
+		return 0;
+	finding->stacks = calloc(group->stack_count, sizeof(*finding->stacks));
+	if (!finding->stacks)
+		return -ENOMEM;
+	for (size_t i = 0; i < group->stack_count; i++) {
+		const struct stack_share *from = &group->stacks[i];
+		struct stack_summary *to = &finding->stacks[i];
+
+		to->frames = calloc(from->frame_count, sizeof(*to->frames));
+		if (!to->frames)
+			return -ENOMEM;
+		finding->stack_count = i + 1;
+		for (size_t f = 0; f < from->frame_count; f++)
+			to->frames[f] = location_of(from->frames[f]);
+		to->frame_count = from->frame_count;
+		to->count = from->count;
+		to->total_ns = from->total_ns;
+		to->truncated = from->truncated;
+	}
+	qsort(finding->stacks, finding->stack_count, sizeof(*finding->stacks), by_time);
+	return 0;
+}
+
+int finding_from_group(struct finding *finding, const struct group *group)
+{
+	const struct line_share *line = modal_line(group);
+
+	finding->route = group->route;
+	finding->method = group->method;
+	finding->route_folded = group->folded;
+	finding->culprit = location_of(line->culprit);
+	finding->library = location_of(line->library);
+	finding->native_frame = line->native;
+	finding->syscall = syscall_name(line->number);
+	finding->peer = line->peer;
+	finding->detail = line->detail;
+	finding->owner_task = group->owner_task;
+	finding->owner_thread = group->owner_thread;
+	return copy_stacks(finding, group);
+}
+
+static int add_cell(const struct detect_input *input, struct finding *finding,
+		    const struct cell *cell, struct distribution *durations,
+		    struct distribution *lags)
+{
+	uint64_t first = cell->first_ns + (uint64_t)input->realtime_offset_ns;
+	uint64_t last = cell->last_ns + (uint64_t)input->realtime_offset_ns;
+
+	finding->count++;
+	finding->requests += cell->request;
+	finding->calls += cell->calls;
+	finding->samples += cell->samples;
+	if (!finding->first_ns || first < finding->first_ns)
+		finding->first_ns = first;
+	if (last > finding->last_ns)
+		finding->last_ns = last;
+	finding->ongoing |= cell->ongoing;
+	finding->since_before |= cell->since_before;
+	return distribution_add(durations, cell->total_ns) ?:
+	       (cell->lag_ns ? distribution_add(lags, cell->lag_ns) : 0) ?:
+	       process_add(finding, cell->pid);
+}
+
+static int find_in_group(const struct detect_input *input, struct findings *findings,
+			 enum finding_kind kind, const struct group *group, uint64_t threshold_ns)
+{
+	struct distribution durations = { 0 }, lags = { 0 };
+	struct finding *finding = NULL;
+	int error = 0;
+
+	for (size_t i = 0; i < group->cells.count && !error; i++) {
+		if (group->cells.items[i].total_ns < threshold_ns)
+			continue;
+		if (!finding)
+			finding = findings_add(findings, kind);
+		error = finding ? add_cell(input, finding, &group->cells.items[i], &durations,
+					   &lags)
+				: -ENOMEM;
+	}
+	if (finding && !error) {
+		finding->blocks_loop = true;
+		finding->evidence = finding->samples ? EVIDENCE_SAMPLED : EVIDENCE_EXACT;
+		distribution_summary(&durations, &finding->duration);
+		distribution_summary(&lags, &finding->loop_lag);
+		error = finding_from_group(finding, group);
+		finding_finish(input, finding);
+	}
+	distribution_free(&durations);
+	distribution_free(&lags);
+	return error;
+}
+
+int find_in_groups(const struct detect_input *input, struct findings *findings,
+		   enum finding_kind kind, enum window_class class, uint64_t threshold_ns)
+{
+	for (size_t i = 0; i < input->window->group_count; i++) {
+		const struct group *group = input->window->groups[i];
+		int error;
+
+		if (group->class != class)
+			continue;
+		error = find_in_group(input, findings, kind, group, threshold_ns);
+		if (error)
+			return error;
+	}
+	return 0;
+}

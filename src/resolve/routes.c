@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resolve/routes.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/intern.h"
+#include "base/units.h"
+#include "discover/target.h"
+#include "resolve/route_table.h"
+
+#define CACHE_SIZE 1024		/* resolved combinations of route, context, endpoint, application */
+#define READ_AGAIN_NS (2 * NS_PER_S)	/* between two looks at the route table */
+
+struct cached_route {
+	uint64_t route, context, endpoint, app;
+	const char *text;
+	uint64_t endpoint_code;
+};
+
+struct route_cache {
+	const struct target *target;
+	struct route_table table;
+	uint64_t router;	/* the outermost one, 0: none seen yet */
+	uint64_t read_ns;
+	struct cached_route items[CACHE_SIZE];
+};
+
+struct route_cache *route_cache_new(const struct target *target)
+{
+	struct route_cache *cache = calloc(1, sizeof(*cache));
+
+	if (cache)
+		cache->target = target;
+	return cache;
+}
+
+void route_cache_free(struct route_cache *cache)
+{
+	if (!cache)
+		return;
+	route_table_free(&cache->table);
+	free(cache);
+}
+
+static void read_table(struct route_cache *cache)
+{
+	uint64_t now = monotonic_ns();
+
+	if (!cache->router || (cache->read_ns && now - cache->read_ns < READ_AGAIN_NS))
+		return;
+	cache->read_ns = now;
+	route_table_free(&cache->table);
+	route_table_read(&cache->target->py, cache->router, &cache->table);
+}
+
+/* The outermost router: as the scope says, or that of the only application seen so far. */
+static void learn_router(struct route_cache *cache, const struct request_record *request)
+{
+	uint64_t router = request->router;
+
+	if (!router && !cache->router && request->app &&
+	    py_attribute(&cache->target->py, request->app, "router", &router))
+		router = 0;
+	if (!router || router == cache->router)
+		return;
+	cache->router = router;
+	cache->read_ns = 0;
+	read_table(cache);
+}
+
+static const char *format_of(const struct route_cache *cache, uint64_t object)
+{
+	uint64_t value;
+	const char *text;
+
+	if (!object || py_attribute(&cache->target->py, object, "path_format", &value))
+		return NULL;
+	text = py_string_intern(&cache->target->py, value);
+	return text && *text ? text : NULL;
+}
+
+/* FastAPI 0.137 and later: the route as it was included, with all prefixes. */
+static const char *context_format(const struct route_cache *cache,
+				  const struct request_record *request)
+{
+	const struct py_reader *py = &cache->target->py;
+	uint64_t original = 0, inner = 0, endpoint = 0;
+
+	if (!request->context)
+		return NULL;
+	if (request->route && !py_attribute(py, request->context, "original_route", &original) &&
+	    original == request->route) {
+		const char *text = format_of(cache, request->context);
+
+		if (text)
+			return text;
+	}
+	if (!py_attribute(py, request->context, "starlette_route", &inner) &&
+	    !py_attribute(py, inner, "endpoint", &endpoint) && endpoint == request->endpoint)
+		return format_of(cache, inner);
+	return NULL;
+}
+
+/* Template of a routed request with its mounts; NULL when it cannot be told. */
+static const char *routed_text(struct route_cache *cache, const struct request_record *request)
+{
+	const char *text = context_format(cache, request), *prefix;
+	const struct route_entry *entry;
+	char full[2048];
+
+	if (!text)
+		text = format_of(cache, request->route);
+	if (!text) {
+		entry = route_table_endpoint(&cache->table, request->endpoint);
+		if (!entry) {
+			read_table(cache);
+			entry = route_table_endpoint(&cache->table, request->endpoint);
+		}
+		return entry ? entry->route : NULL;
+	}
+	prefix = route_table_prefix(&cache->table, request->app);
+	if (!prefix || !*prefix)
+		return text;
+	snprintf(full, sizeof(full), "%s%s", prefix, text);
+	return intern(full);
+}
+
+static const struct cached_route *routed(struct route_cache *cache,
+					 const struct request_record *request)
+{
+	uint64_t hash = (request->route ^ request->context * 31 ^ request->endpoint * 131 ^
+			 request->app * 65599) * 0x9e3779b97f4a7c15ull;
+	struct cached_route *slot = &cache->items[hash >> 54];
+
+	if (slot->text && slot->route == request->route && slot->context == request->context &&
+	    slot->endpoint == request->endpoint && slot->app == request->app)
+		return slot;
+	*slot = (struct cached_route){ request->route, request->context, request->endpoint,
+				       request->app, routed_text(cache, request), 0 };
+	if (py_callable_code(&cache->target->py, request->endpoint, &slot->endpoint_code))
+		slot->endpoint_code = 0;
+	return slot;
+}
+
+static bool looks_like_id(const char *segment, size_t length)
+{
+	size_t digits = 0, hex = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		digits += !!isdigit((unsigned char)segment[i]);
+		hex += isxdigit((unsigned char)segment[i]) || segment[i] == '-';
+	}
+	return length && (digits == length || (hex == length && length >= 8 && digits) ||
+			  (digits * 2 > length && length >= 6) || length > 40);
+}
+
+const char *route_fold(const char *path)
+{
+	char text[512];
+	size_t used = 0;
+
+	while (*path && used < sizeof(text) - 48) {
+		size_t length = strcspn(path + 1, "/") + (*path == '/');
+		const char *segment = *path == '/' ? path + 1 : path;
+		size_t size = *path == '/' ? length - 1 : strcspn(path, "/");
+
+		if (*path == '/')
+			text[used++] = '/';
+		if (looks_like_id(segment, size))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "{id}");
+		else
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%.*s",
+						 (int)(size > 40 ? 40 : size), segment);
+		path = segment + size;
+	}
+	return intern_bytes(text, used);
+}
+
+/* Not routed yet, or answered without a route. */
+static void unrouted(struct route_cache *cache, const struct request_record *request,
+		     struct route_name *name)
+{
+	const struct route_entry *entry;
+	char path[LS_PATH_BYTES + 1];
+	uint64_t code;
+
+	name->route = intern(ROUTE_UNMATCHED);
+	memcpy(path, request->path, LS_PATH_BYTES);
+	path[LS_PATH_BYTES] = '\0';
+	if (!path[0])
+		return;
+	if (!cache->table.count)
+		read_table(cache);
+	if (!cache->table.count) {
+		name->route = route_fold(path);
+		name->folded = true;
+		return;
+	}
+	if (request->path_len > LS_PATH_BYTES)
+		return;
+	entry = route_table_match(&cache->table, name->method,
+				  request->scope_type == SCOPE_WEBSOCKET, path);
+	if (!entry)
+		return;
+	name->route = entry->route;
+	name->matched = true;
+	if (!entry->mount && !py_callable_code(&cache->target->py, entry->endpoint, &code))
+		name->endpoint_code = code;
+}
+
+void route_resolve(struct route_cache *cache, const struct request_record *request,
+		   struct route_name *ret_name)
+{
+	const struct cached_route *slot;
+	char method[sizeof(request->method) + 1] = "";
+
+	*ret_name = (struct route_name){ 0 };
+	if (request->scope_type != SCOPE_HTTP && request->scope_type != SCOPE_WEBSOCKET)
+		return;
+	memcpy(method, request->method, sizeof(request->method));
+	ret_name->method = request->scope_type == SCOPE_WEBSOCKET ? intern("WS") : intern(method);
+	learn_router(cache, request);
+	if (request->route || request->endpoint) {
+		slot = routed(cache, request);
+		if (slot->text) {
+			ret_name->route = slot->text;
+			ret_name->endpoint_code = slot->endpoint_code;
+			return;
+		}
+	}
+	unrouted(cache, request, ret_name);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests -> method and route template, from the application's own route objects. */
+#ifndef LS_ROUTES_H
+#define LS_ROUTES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "events.h"
+
+struct target;
+struct route_cache;	/* opaque, one per process */
+
+#define ROUTE_UNMATCHED "<unmatched>"
+
+struct route_name {
+	const char *route;	/* interned template; NULL: no request */
+	const char *method;	/* interned, "WS" for websockets */
+	bool folded;		/* a guess: the path with what looks like ids replaced */
+	bool matched;		/* not routed yet: found by path in the application's table */
+	uint64_t endpoint_code;	/* code object of the endpoint, 0: not known */
+};
+
+/* `target` is borrowed.  NULL when out of memory. */
+struct route_cache *route_cache_new(const struct target *target);
+void route_cache_free(struct route_cache *cache);
+
+/* Never fails: what cannot be known stays NULL. */
+void route_resolve(struct route_cache *cache, const struct request_record *request,
+		   struct route_name *ret_name);
+
+/* "/users/17/cards/5f0c..." -> "/users/{id}/cards/{id}", interned. */
+const char *route_fold(const char *path);
+
+#endif

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A loop that is full of small callbacks, and the same work with room between.
+
+Several kinds of tasks wait at a gate. Opened all at once they fill one step of
+the loop, none of them for long; opened a few at a time they hurt nobody.
+"""
+
+import asyncio
+import time
+
+import truth
+from fastapi import FastAPI
+
+WORK = 1500
+BATCH = 20
+PAUSE_S = 0.010
+
+app = FastAPI(openapi_url=None)
+
+
+class Round:
+    """What the callbacks of one opening of the gate measured."""
+
+    def __init__(self):
+        self.first = self.last = None
+        self.count = self.longest = 0
+
+    def ran(self, began):
+        ended = time.monotonic_ns()
+        self.first = self.first or began
+        self.last = ended
+        self.longest = max(self.longest, ended - began)
+        self.count += 1
+
+
+async def parse(gate, current):
+    await gate.wait()
+    began = time.monotonic_ns()
+    sum(range(WORK))
+    current.ran(began)
+
+
+async def price(gate, current):
+    await gate.wait()
+    began = time.monotonic_ns()
+    max(range(WORK))
+    current.ran(began)
+
+
+async def publish(gate, current):
+    await gate.wait()
+    began = time.monotonic_ns()
+    ",".join(map(str, range(WORK // 8)))
+    current.ran(began)
+
+
+async def score(gate, current):
+    await gate.wait()
+    began = time.monotonic_ns()
+    sorted(range(WORK), key=abs)
+    current.ran(began)
+
+
+KINDS = (parse, price, publish, score)
+
+
+async def crowd(gate, count, current):
+    """That many tasks at the gate, made without holding the loop."""
+    tasks = []
+    for number in range(count):
+        kind = KINDS[number % len(KINDS)]
+        tasks.append(asyncio.create_task(kind(gate, current), name=f"{kind.__name__}-{number}"))
+        if number % BATCH == 0:
+            await asyncio.sleep(0.001)
+    return tasks
+
+
+@app.get("/ping")
+async def ping():
+    return {}
+
+
+@app.get("/burst/{tasks}/{rounds}")
+async def burst(tasks: int, rounds: int):
+    gates = [(asyncio.Event(), Round()) for _ in range(rounds)]
+    crowds = [await crowd(gate, tasks, current) for gate, current in gates]
+    for (gate, current), crowded in zip(gates, crowds, strict=True):
+        gate.set()
+        await asyncio.wait(crowded)
+        truth.write(
+            route="GET /burst/{tasks}/{rounds}",
+            kind="loop_saturated",
+            start_ns=current.first,
+            end_ns=current.last,
+            callbacks=current.count,
+            longest_ns=current.longest,
+        )
+
+
+@app.get("/spread/{tasks}/{rounds}")
+async def spread(tasks: int, rounds: int):
+    current = Round()
+    for _ in range(tasks * rounds // BATCH):
+        gate = asyncio.Event()
+        crowded = await crowd(gate, BATCH, current)
+        gate.set()
+        await asyncio.wait(crowded)
+        await asyncio.sleep(PAUSE_S)
+    truth.write(
+        route="GET /spread/{tasks}/{rounds}",
+        kind="healthy",
+        start_ns=current.first,
+        end_ns=current.last,
+        callbacks=current.count,
+        longest_ns=current.longest,
+    )

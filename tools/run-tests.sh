@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# tools/run-tests.sh [unit|bpf|fuzz|pytest ...] [-- PYTEST ARGUMENTS]
+#
+# Runs what `make test` built; without arguments everything.  The last line is
+# "N passed, N failed"; the exit status is 0 when nothing failed.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+python=$(tools/test-python.sh)
+command=("$python" tools/run_tests.py "$@")
+
+# Probes need root; the environment is kept, the cache is the caller's.
+if [ "$(id -u)" != 0 ]; then
+	exec sudo --preserve-env env "HOME=$HOME" "PATH=$PATH" "${command[@]}"
+fi
+exec "${command[@]}"

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the test programs, the fuzzers and pytest, and adds up what they say.
+
+A test that was skipped, deselected or expected to fail counts as failed unless
+tests/allowed-skips lists it, and so does a part in which nothing ran, and a
+process that a test left behind.
+"""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("unit", "bpf", "fuzz", "pytest")
+UNIT_BUILDS = ("build", "build-address")
+PROGRAM_SECONDS = 300
+PYTEST_SECONDS = 3600
+PR_SET_CHILD_SUBREAPER = 36
+
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+
+
+def allowed_skips():
+    """{test id: reason} from lines `ID REASON` of tests/allowed-skips."""
+    allowed = {}
+    for number, line in enumerate((ROOT / "tests/allowed-skips").read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        test, _, reason = line.partition(" ")
+        if not reason.strip():
+            sys.exit(f"tests/allowed-skips:{number}: {test} has no reason")
+        allowed[test] = reason.strip()
+    return allowed
+
+
+def children():
+    """Processes below this one, orphans included: it is their subreaper."""
+    found, todo = [], [os.getpid()]
+    while todo:
+        pid = todo.pop()
+        try:
+            tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        except OSError:
+            continue
+        for task in tasks:
+            try:
+                below = [int(child) for child in (task / "children").read_text().split()]
+            except OSError:
+                continue
+            found += below
+            todo += below
+    return found
+
+
+def command_line(pid):
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def reap():
+    """Waits for children that have ended; returns those that run on."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return []
+        if pid == 0:
+            return children()
+
+
+def left_behind():
+    """Processes that still run two seconds after the test; they are ended."""
+    deadline = time.monotonic() + 2
+    while running := reap():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    left = [f"{pid} {command_line(pid)}" for pid in running]
+    for pid in running:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    while running and reap():
+        time.sleep(0.05)
+    return left
+
+
+class Result:
+    def __init__(self, allowed):
+        self.allowed = allowed
+        self.passed = 0
+        self.failures = []
+
+    def fail(self, what):
+        print(f"FAILED {what}", flush=True)
+        self.failures.append(what)
+
+    def not_run(self, test, why):
+        if test in self.allowed:
+            print(f"allowed: {test} {why}: {self.allowed[test]}", flush=True)
+        else:
+            self.fail(f"{test}: {why}, and tests/allowed-skips does not list it")
+
+    def check_left_behind(self, test):
+        for process in left_behind():
+            self.fail(f"{test}: left a process behind: {process}")
+
+
+def run(result, test, command, seconds, env=None, echo=True):
+    """Runs one program; returns (exit status, output), None: ran out of time."""
+    print(f"== {test}", flush=True)
+    output = []
+    with tempfile.TemporaryFile("w+", errors="replace") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=out if echo else None,
+            stderr=subprocess.STDOUT if echo else None,
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = None
+        if echo:
+            out.seek(0)
+            output = out.read()
+            print(output, end="", flush=True)
+    if status is None:
+        result.fail(f"{test}: no end after {seconds} s")
+    result.check_left_behind(test)
+    return status, output
+
+
+def run_cmocka(result, test, program):
+    status, output = run(result, test, [str(program)], PROGRAM_SECONDS, SANITIZER_ENV)
+    started = len(re.findall(r"^\[ RUN +\] ", output, re.M))
+    passed = len(re.findall(r"^\[ +OK \] ", output, re.M))
+    # Each name is printed where it ran and again in the list at the end.
+    failed = set(re.findall(r"^\[ +FAILED +\] (?!\d+ test)(\S+)", output, re.M))
+    skipped = set(re.findall(r"^\[ +SKIPPED +\] (?!\d+ test)(\S+)", output, re.M))
+
+    result.passed += passed
+    for name in sorted(failed):
+        result.fail(f"{test}:{name}")
+    for name in sorted(skipped):
+        result.not_run(f"{test}:{name}", "skipped")
+    if status and not failed:
+        result.fail(f"{test}: exit status {status}")
+    elif status == 0 and failed:
+        result.fail(f"{test}: exit status 0 with failed tests")
+    if started != passed + len(failed) + len(skipped):
+        result.fail(f"{test}: {started} tests began, {passed} passed")
+    if started == 0:
+        result.fail(f"{test}: no test in it ran")
+
+
+def run_programs(result, directory, builds):
+    sources = sorted((ROOT / "tests" / directory).glob("test_*.c"))
+    if not sources and directory == "unit":
+        result.fail("tests/unit: no tests")
+    for source in sources:
+        for build in builds:
+            program = ROOT / build / "tests" / directory / source.stem
+            test = f"{directory}/{source.stem}"
+            test += f"[{build.removeprefix('build-')}]" if build != "build" else ""
+            if program.exists():
+                run_cmocka(result, test, program)
+            else:
+                result.fail(f"{test}: {program.relative_to(ROOT)} was not built")
+
+
+def run_fuzz(result):
+    seconds = int(os.environ.get("FUZZ_TIME", "5"))
+    sources = sorted((ROOT / "tests/fuzz").glob("fuzz_*.c"))
+    if not sources:
+        result.fail("tests/fuzz: no fuzzers")
+    for source in sources:
+        test = f"fuzz/{source.stem}"
+        program = ROOT / "build-fuzz/tests/fuzz" / source.stem
+        if not program.exists():
+            result.fail(f"{test}: {program.relative_to(ROOT)} was not built")
+            continue
+        # What is found goes to the build directory, the seeds are only read.
+        corpus = program.with_suffix(".corpus")
+        corpus.mkdir(exist_ok=True)
+        seeds = ROOT / "tests/fuzz/seeds" / source.stem.removeprefix("fuzz_")
+        command = [
+            str(program),
+            f"-max_total_time={seconds}",
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            "-verbosity=0",
+            "-print_final_stats=1",
+            f"-artifact_prefix={program}.",
+            str(corpus),
+        ]
+        command += [str(seeds)] if seeds.is_dir() else []
+        status, output = run(result, test, command, seconds + 60, SANITIZER_ENV)
+        runs = re.search(r"stat::number_of_executed_units: (\d+)", output)
+        if status != 0:
+            result.fail(f"{test}: exit status {status}")
+        elif not runs or int(runs[1]) < 100:
+            result.fail(f"{test}: hardly ran")
+        else:
+            result.passed += 1
+
+
+def run_pytest(result, arguments):
+    with tempfile.TemporaryDirectory() as directory:
+        summary = Path(directory) / "summary.json"
+        command = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "-p", "strict_pytest"]
+        command += arguments or ["tests"]
+        env = {
+            "STRICT_PYTEST_SUMMARY": str(summary),
+            "PYTHONPATH": str(ROOT / "tools"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_ADDOPTS": "",
+        }
+        status, _ = run(result, "pytest", command, PYTEST_SECONDS, env, echo=False)
+        if not summary.exists():
+            result.fail(f"pytest: ended with status {status} and without a summary")
+            return
+        outcomes = json.loads(summary.read_text())
+    result.passed += len(outcomes["passed"])
+    for test in outcomes["failed"]:
+        result.fail(test)
+    for test, why in outcomes["not_run"]:
+        result.not_run(test, why)
+    if not outcomes["passed"]:
+        result.fail("pytest: no test ran")
+    if not arguments:
+        told = outcomes["passed"] + outcomes["failed"] + [test for test, _ in outcomes["not_run"]]
+        seen = {test.partition("::")[0] for test in told}
+        for path in sorted((ROOT / "tests").rglob("test_*.py")):
+            name = str(path.relative_to(ROOT / "tests"))
+            if name not in seen:
+                result.fail(f"{name}: no test in it ran")
+    if status not in (0, None) and not outcomes["failed"]:
+        result.fail(f"pytest: exit status {status}")
+
+
+def main(arguments):
+    pytest_arguments = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, pytest_arguments = arguments[:at], arguments[at + 1 :]
+    if unknown := set(arguments) - set(PARTS):
+        sys.exit(f"run-tests: no such part: {', '.join(sorted(unknown))}; {', '.join(PARTS)}")
+    parts = arguments or PARTS
+
+    # Whatever a test starts and abandons becomes a child of this process.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        sys.exit(f"run-tests: prctl: {os.strerror(ctypes.get_errno())}")
+
+    result = Result(allowed_skips())
+    if "unit" in parts:
+        run_programs(result, "unit", UNIT_BUILDS)
+    if "bpf" in parts:
+        run_programs(result, "bpf", ("build",))
+    if "fuzz" in parts:
+        run_fuzz(result)
+    if "pytest" in parts:
+        run_pytest(result, pytest_arguments)
+
+    for failure in result.failures:
+        print(f"FAILED {failure}")
+    print(f"{result.passed} passed, {len(result.failures)} failed")
+    return 1 if result.failures or not result.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
