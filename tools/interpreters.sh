@@ -63,9 +63,9 @@ inside() {
 install_packages() {
 	local root=$1
 	shift
-	# A mirror of yesterday is good enough for tests.
+	# For the tests' own roots a mirror of yesterday is good enough.
 	quietly "apt-get update${root:+ in $root}" inside "$root" apt-get update -qq \
-		-o Acquire::Check-Valid-Until=false
+		${root:+-o Acquire::Check-Valid-Until=false}
 	quietly "apt-get install $*${root:+ in $root}" inside "$root" apt-get install \
 		-y -qq --no-install-recommends "$@"
 }

@@ -261,6 +261,7 @@ static int observe(const struct options *options, pid_t pid, int gate, FILE **fi
 		status = error == -EOPNOTSUPP ? EXIT_TARGET : status_of(error);
 	}
 	if (status == EXIT_DONE) {
+		observation_add_children(observation, pid);
 		run(observation, options);
 		status = finish(observation, options, files);
 	}

@@ -224,6 +224,21 @@ int observation_add(struct observation *observation, pid_t pid, char *message, s
 	return error;
 }
 
+void observation_add_children(struct observation *observation, pid_t pid)
+{
+	struct process_ids children = { 0 };
+	char message[256];
+
+	if (process_children(pid, &children))
+		return;
+	for (size_t i = 0; i < children.count; i++) {
+		if (!observed_find(observation, children.items[i]))
+			observation_add(observation, children.items[i], message, sizeof(message));
+		observation_add_children(observation, children.items[i]);
+	}
+	process_ids_free(&children);
+}
+
 int observation_run(struct observation *observation, int timeout_ms)
 {
 	uint64_t now;

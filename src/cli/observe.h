@@ -38,6 +38,9 @@ void observation_free(struct observation *observation);
  */
 int observation_add(struct observation *observation, pid_t pid, char *message, size_t size);
 
+/* Observes the children that a process has already, and theirs. */
+void observation_add_children(struct observation *observation, pid_t pid);
+
 /* Waits at most `timeout_ms` and handles what came. */
 int observation_run(struct observation *observation, int timeout_ms);
 
