@@ -51,6 +51,7 @@ TEST_SUPPORT := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)
 UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(sort $(wildcard tests/bpf/test_*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+BPF_TEST_SOURCES := $(sort $(wildcard tests/bpf/*.bpf.c))
 
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(BUILD)/%.o)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
@@ -62,6 +63,7 @@ FUZZ_PROGRAMS := $(FUZZERS:%.c=$(BUILD)/%)
 LIBRARY := $(BUILD)/libloopscope.a
 PROGRAM := $(BUILD)/loopscope
 SKELETON := $(if $(BPF_SOURCES),$(BUILD)/loopscope.skel.h)
+TEST_SKELETONS := $(BPF_TEST_SOURCES:%.bpf.c=$(BUILD)/%.skel.h)
 
 ifeq ($(V),1)
 Q :=
@@ -78,7 +80,7 @@ endif
 .DEFAULT_GOAL := all
 FORCE:
 
-.PHONY: all help library setup demo test test-programs fuzz fuzz-programs syntax lint format \
+.PHONY: all help library setup demo test test-programs check-bpf fuzz fuzz-programs syntax lint format \
 	bench lab accuracy install uninstall clean FORCE
 
 all: $(PROGRAM)
@@ -88,6 +90,7 @@ help:
 	@echo "make setup        install the packages that building needs (Debian, Ubuntu)"
 	@echo "make demo         set up, build, and watch a service that misbehaves"
 	@echo "make test         set up, build, run every test"
+	@echo "make check-bpf    the probes in this kernel: loaded, counted, nothing lost uncounted"
 	@echo "make fuzz         every fuzzer for FUZZ_TIME=$(FUZZ_TIME) seconds"
 	@echo "make lint         formatting, layering, static checks"
 	@echo "make format       format C sources the way lint wants them"
@@ -143,6 +146,22 @@ $(PROGRAM): $(MAIN_OBJECT) $(LIBRARY)
 
 # ---- tests -----------------------------------------------------------------
 
+# Programs that tests load beside the probes: with the maps of the probes, and nothing else of them.
+$(BUILD)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c Makefile
+	@mkdir -p $(@D)
+	$(say) BPF $@
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/bpf/%.linked.o: $(BUILD)/bpf/maps.bpf.o $(BUILD)/tests/bpf/%.bpf.o
+	$(say) BPFLINK $@
+	$(Q)$(BPFTOOL) gen object $@ $^
+
+$(BUILD)/tests/bpf/%.skel.h: $(BUILD)/tests/bpf/%.linked.o
+	$(say) SKEL $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+$(BPF_TESTS:%.c=$(BUILD)/%.o): | $(TEST_SKELETONS)
+
 # Tests compile headers of the probes for the host as well.
 $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags | $(SKELETON)
 	@mkdir -p $(@D)
@@ -168,6 +187,10 @@ test:
 	$(Q)$(MAKE) SANITIZER=fuzz fuzz-programs
 	tools/run-tests.sh
 
+# Loads every probe into this kernel and prints what its verifier made of them.
+check-bpf: $(BPF_TESTS:%.c=$(BUILD)/%)
+	tools/run-tests.sh bpf
+
 fuzz:
 	tools/setup.sh test
 	$(Q)$(MAKE) SANITIZER=fuzz fuzz-programs
@@ -179,7 +202,7 @@ setup:
 # Every source through the front end of $(CC); lint does so with gcc and clang.
 SYNTAX := $(sort $(SOURCES) $(wildcard src/main.c) $(TEST_SUPPORT) $(UNIT_TESTS) $(BPF_TESTS) \
 	$(FUZZERS))
-syntax: $(SKELETON)
+syntax: $(SKELETON) $(TEST_SKELETONS)
 	$(Q)$(if $(SYNTAX),$(CC) $(CPPFLAGS) -Ibpf -Itests $(CFLAGS) -fsyntax-only $(SYNTAX))
 
 lint:
@@ -225,5 +248,5 @@ uninstall:
 clean:
 	rm -rf build build-address build-undefined build-thread build-fuzz
 
--include $(BPF_OBJECTS:.o=.d) $(OBJECTS:.o=.d) $(MAIN_OBJECT:.o=.d) $(SUPPORT_OBJECTS:.o=.d) \
+-include $(BPF_OBJECTS:.o=.d) $(TEST_SKELETONS:.skel.h=.bpf.d) $(OBJECTS:.o=.d) $(MAIN_OBJECT:.o=.d) $(SUPPORT_OBJECTS:.o=.d) \
 	$(TEST_PROGRAMS:=.d) $(FUZZ_PROGRAMS:=.d)

@@ -17,18 +17,6 @@
 /* One scratch slot per context that can interrupt another one. */
 enum { CONTEXT_SYSCALL = 0, CONTEXT_SWITCH = 1, CONTEXT_SAMPLE = 2, CONTEXT_COUNT = 3 };
 
-/* What the probes know of a thread of an observed process; key: tid. */
-struct thread_entry {
-	__s32 slot;	/* of its loop, -1: runs none */
-	__u32 process;
-	__u64 seen_ns;	/* last LOOP_SEEN about it */
-};
-
-/* Waits for the GIL going on in a process; index: process slot. */
-struct process_runtime {
-	__u64 gil_wait_since;	/* 0: no loop thread waits */
-};
-
 struct event_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 512 * 1024);
@@ -152,11 +140,7 @@ static __always_inline void emit(void *record, __u32 size)
 
 static __always_inline struct scratch *scratch_of(__u32 context)
 {
-	struct scratch *space = bpf_map_lookup_elem(&scratch, &context);
-
-	if (!space)
-		count(COUNTER_scratch_missing);
-	return space;
+	return bpf_map_lookup_elem(&scratch, &context);
 }
 
 /* Is this process observed? */

@@ -22,24 +22,23 @@ static __always_inline __u32 code_check(__u32 first_line, __u32 flags, __u64 nam
 	return hash | 1;
 }
 
+#define NO_FRAME (~0ull)	/* nothing is mapped there: a walk from it ends with a fault */
+
 /* Address of the innermost frame of a thread, 0 when it runs no Python. */
 static __always_inline __u64 first_frame(const struct process_config *config, __u64 tstate)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 frame = 0;
+	__u64 frame, cframe;
 
 	if (!tstate)
 		return 0;
-	if (layout->tstate_frame != LS_ABSENT) {
-		read_u64(tstate + layout->tstate_frame, &frame);
-	} else {
-		__u64 cframe;
-
-		if (read_u64(tstate + layout->tstate_cframe, &cframe) || !cframe)
-			return 0;
-		read_u64(cframe + layout->cframe_frame, &frame);
-	}
-	return frame;
+	if (layout->tstate_frame != LS_ABSENT)
+		return read_u64(tstate + layout->tstate_frame, &frame) ? NO_FRAME : frame;
+	if (read_u64(tstate + layout->tstate_cframe, &cframe))
+		return NO_FRAME;
+	if (!cframe)
+		return 0;
+	return read_u64(cframe + layout->cframe_frame, &frame) ? NO_FRAME : frame;
 }
 
 static __always_inline void frame_store(struct scratch *s, const struct process_config *config,

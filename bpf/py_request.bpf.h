@@ -122,6 +122,17 @@ static __always_inline int follow(struct scratch *s, const struct process_config
 	return role->end | role->flags << 8;
 }
 
+/* Takes the value of a follow program as the scope, if it is one. */
+static __always_inline void scope_take(struct scratch *s, const struct process_config *config)
+{
+	__u64 type = type_of(config, s->walk.value);
+
+	if (type == config->type_dict)
+		s->walk.scope = s->walk.value;
+	else if (s->walk.value && !type)
+		s->walk.faults |= WALK_REQUEST_FAULT;
+}
+
 /* Called for each frame of a walk: remembers the innermost scope and the worker's host task. */
 static __always_inline void frame_follow(struct scratch *s, const struct process_config *config,
 					 __u64 code)
@@ -131,12 +142,10 @@ static __always_inline void frame_follow(struct scratch *s, const struct process
 	if (s->walk.scope || s->walk.host)
 		return;
 	end = FOLLOW(s, config, code, s->walk.address, 0) & 0xff;
-	if (end == LS_END_SCOPE) {
-		if (type_of(config, s->walk.value) == config->type_dict)
-			s->walk.scope = s->walk.value;
-	} else if (end == LS_END_TASK || end == LS_END_FUTURE) {
+	if (end == LS_END_SCOPE)
+		scope_take(s, config);
+	else if (end == LS_END_TASK || end == LS_END_FUTURE)
 		s->walk.host = s->walk.value;
-	}
 }
 
 /* s->walk.found = the task that runs now on the loop of s->walk, 0: none. */
@@ -146,12 +155,17 @@ static __always_inline int current_task_of(struct scratch *s,
 	const struct py_layout *layout = &config->layout;
 
 	s->walk.found = 0;
-	if (config->current_task == LS_TASK_TSTATE)
-		return (int)read_u64(s->walk.tstate + layout->tstate_running_task,
-				     &s->walk.found);
-	if (config->current_task != LS_TASK_DICT ||
-	    dict_load(s, config, config->current_tasks))
+	if (config->current_task == LS_TASK_TSTATE) {
+		if (read_u64(s->walk.tstate + layout->tstate_running_task, &s->walk.found))
+			s->walk.faults |= WALK_TASK_FAULT;
 		return 0;
+	}
+	if (config->current_task != LS_TASK_DICT)
+		return 0;
+	if (dict_load(s, config, config->current_tasks)) {
+		s->walk.faults |= WALK_TASK_FAULT;
+		return 0;
+	}
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
 		__u64 key, value;
 
@@ -368,8 +382,10 @@ static __always_inline int scope_read(struct scratch *s, const struct process_co
 
 	to->scope = scope;
 	s->walk.value = 0; /* the "fastapi" dictionary */
-	if (dict_load(s, config, scope))
+	if (dict_load(s, config, scope)) {
+		s->walk.faults |= WALK_REQUEST_FAULT;
 		return 0;
+	}
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
 		__u64 value;
 
@@ -432,9 +448,8 @@ static __always_inline int request_task(struct scratch *s, const struct process_
 	if (!code)
 		return 0;
 	end = FOLLOW(s, config, code, frame, 0);
-	if ((end & 0xff) == LS_END_SCOPE && !s->walk.scope &&
-	    type_of(config, s->walk.value) == config->type_dict)
-		s->walk.scope = s->walk.value;
+	if ((end & 0xff) == LS_END_SCOPE && !s->walk.scope)
+		scope_take(s, config);
 	return end >> 8 & LS_ROLE_ROOT;
 }
 
@@ -452,10 +467,14 @@ static __always_inline int request_find(struct scratch *s, const struct process_
 
 		if (!node)
 			break;
-		if (type_of(config, node) == config->type_task && request_task(s, config, node))
+		if (type_of(config, node) == config->type_task && request_task(s, config, node)) {
+			s->walk.address = 0;
 			break;
+		}
 		AWAITER_OF(s, config, node);
 	}
+	if (s->walk.address)
+		s->walk.faults |= WALK_PARENT_LIMIT;
 	if (s->request.root) {
 		TASK_SERIAL(s, config, s->request.root, 0);
 		s->request.root_serial = s->walk.value;

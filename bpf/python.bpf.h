@@ -19,6 +19,7 @@ static __always_inline void record_python(struct scratch *s, __u32 context, __u3
 	s->walk.process = process;
 	s->walk.tstate = tstate;
 	s->walk.loop = slot ? slot->loop : 0;
+	s->walk.faults = 0;
 	count(COUNTER_stack_walks);
 	global_frames_walk(context);
 	if (s->stack.end == STACK_TRUNCATED)
@@ -30,6 +31,12 @@ static __always_inline void record_python(struct scratch *s, __u32 context, __u3
 		task = s->walk.found;
 	}
 	global_request_find(context, task);
+	if (s->walk.faults & WALK_REQUEST_FAULT)
+		count(COUNTER_request_fault);
+	if (s->walk.faults & WALK_TASK_FAULT)
+		count(COUNTER_task_fault);
+	if (s->walk.faults & WALK_PARENT_LIMIT)
+		count(COUNTER_parent_limit);
 }
 
 #endif

@@ -114,8 +114,10 @@ int cpu_clock(struct perf_sample_context *ctx)
 	sample->process = *process;
 	if (kernel)
 		sample->header.flags |= EVENT_F_KERNEL_MODE;
-	if (!slot)
+	if (!slot) {
 		sample->holder_for_ns = since(now, runtime->gil_wait_since);
+		runtime->holder_ns = now;
+	}
 	sample_record(s, config, slot, tstate, &regs);
 	return 0;
 }

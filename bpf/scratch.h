@@ -25,7 +25,13 @@ struct walk_state {
 	__u32 process;		/* slot of the process */
 	__u32 entries;		/* of the dictionary at hand */
 	__u32 entry_size;
+	__u32 faults;		/* WALK_*: what went wrong on the way */
+	__u32 pad;
 };
+
+#define WALK_REQUEST_FAULT 1	/* a scope could not be read */
+#define WALK_TASK_FAULT 2	/* the current task could not be read */
+#define WALK_PARENT_LIMIT 4	/* more tasks than MAX_TASK_HOPS */
 
 /*
  * All records with Python in them end in a request and a stack; what stands

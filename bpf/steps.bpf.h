@@ -49,6 +49,8 @@ static __always_inline void gil_wait_end(struct scratch *s, struct loop_slot *sl
 	if (slot->gil_ns >= probe.slow_call_ns) {
 		struct event_gil_wait *wait = &s->gil_wait;
 
+		if (runtime && runtime->holder_ns < slot->gil_start_ns)
+			count(COUNTER_holder_unknown);
 		record_begin(wait, sizeof(*wait), EVENT_GIL_WAIT, now, slot->tgid, slot->tid);
 		wait->start_ns = slot->gil_start_ns;
 		wait->duration_ns = slot->gil_ns;

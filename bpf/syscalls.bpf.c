@@ -28,14 +28,17 @@ static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid,
 	if (!process)
 		return;
 	if (entry) {
-		if (entry->slot >= 0 || now - entry->seen_ns < SEEN_AGAIN_NS)
+		if (entry->slot != THREAD_NO_LOOP || now - entry->seen_ns < SEEN_AGAIN_NS)
 			return;
 		entry->seen_ns = now;
 	} else {
-		struct thread_entry fresh = { .slot = -1, .process = *process, .seen_ns = now };
+		struct thread_entry fresh = { .slot = THREAD_NO_LOOP, .process = *process,
+					      .seen_ns = now };
 
-		if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST))
+		if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST)) {
 			count(COUNTER_thread_table_full);
+			return;
+		}
 	}
 	record_begin(seen, sizeof(*seen), EVENT_LOOP_SEEN, now, tgid, tid);
 	seen->epoll_fd = epoll_fd;
@@ -159,8 +162,9 @@ static __always_inline void learn_epoll(struct scratch *s, struct loop_slot *slo
 	s->walk.process = slot->process;
 	s->walk.tstate = slot->tstate;
 	s->walk.loop = slot->loop;
+	s->walk.faults = 0;
 	global_current_task(CONTEXT_SYSCALL);
-	if (!s->walk.found)
+	if (!s->walk.found && !s->walk.faults)
 		slot->epoll_fd = epoll_fd;
 }
 

@@ -20,8 +20,7 @@
 	X(parent_limit, "chains of tasks longer than are followed") \
 	X(loop_slots_full, "event loop threads beyond the number that is observed") \
 	X(thread_table_full, "threads beyond the number that is observed") \
-	X(holder_unknown, "GIL waits during which no holder was sampled on a CPU") \
-	X(scratch_missing, "events given up because no scratch space was there")
+	X(holder_unknown, "GIL waits during which no holder was sampled on a CPU")
 
 enum counter {
 	COUNTER_produced,	/* events handed to emit(), whatever became of them */

@@ -157,6 +157,22 @@ enum {
 	LS_KEY_COUNT
 };
 
+/* What the probes know of a thread of an observed process; key: tid. */
+struct thread_entry {
+	__s32 slot;	/* of its loop, or THREAD_* */
+	__u32 process;
+	__u64 seen_ns;	/* last LOOP_SEEN about it */
+};
+
+#define THREAD_NO_LOOP (-1)
+#define THREAD_REFUSED (-2)	/* runs a loop, but LS_MAX_LOOPS are observed already */
+
+/* Waits for the GIL going on in a process; index: process slot. */
+struct process_runtime {
+	__u64 gil_wait_since;	/* 0: no loop thread waits */
+	__u64 holder_ns;	/* last sample of the thread that had it */
+};
+
 /* Knobs of the probes, the same for all processes. In .rodata, set before load. */
 struct probe_config {
 	__u64 slow_call_ns;	/* a system call of a loop thread is recorded from here on */

@@ -190,9 +190,17 @@ static int cell_find(struct group *group, uint64_t key)
 	return (int)group->cells.count - 1;
 }
 
-static uint64_t step_key(const struct activity *activity)
+/*
+ * What is summed up: a request; of a websocket, or of work that belongs to no
+ * request, what one connection or task does in one step.
+ */
+static uint64_t cell_key(const struct activity *activity)
 {
 	uint64_t key = ((uint64_t)activity->tid << 32) ^ activity->step_seq;
+
+	if (activity->request && !activity->websocket)
+		return activity->request;
+	key ^= activity->request ? activity->request : activity->task;
 
 	key *= 0x9e3779b97f4a7c15ull;
 	return key ^ key >> 29;
@@ -215,14 +223,12 @@ int group_add(struct window *window, enum window_class class, const struct activ
 	      uint64_t ns, uint32_t calls, uint32_t samples, bool ongoing,
 	      struct pending_step *pending)
 {
-	bool request = activity->request && !activity->websocket;
 	int group = group_find(window, class, activity), position;
 	struct cell *cell;
 
 	if (group < 0)
 		return group == -ENOSPC ? 0 : group;
-	position = cell_find(window->groups[group],
-			     request ? activity->request : step_key(activity));
+	position = cell_find(window->groups[group], cell_key(activity));
 	group_note(window->groups[group], activity, ns);
 	if (position < 0)
 		return position == -ENOSPC ? 0 : position;

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "attach/probes.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "loopscope.skel.h"
@@ -30,6 +32,7 @@ struct attachment {
 	uint32_t process_tgids[LS_MAX_PROCESSES];	/* 0: free */
 	const char *missing[MAX_MISSING + 1];
 	size_t missing_count;
+	uint64_t loops_refused;
 };
 
 static int libbpf_log(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -220,9 +223,7 @@ static void filter_refresh(struct attachment *a)
 int attach_add_process(struct attachment *a, const struct process_config *config)
 {
 	for (uint32_t slot = 0; slot < LS_MAX_PROCESSES; slot++) {
-		struct process_runtime {
-			uint64_t gil_wait_since;
-		} runtime = { 0 };
+		struct process_runtime runtime = { 0 };
 
 		if (a->process_tgids[slot])
 			continue;
@@ -268,13 +269,25 @@ int attach_follow(struct attachment *a, pid_t pid)
 		       ? -errno : 0;
 }
 
+/* Remembered, so that a loop counts once and the probes do not ask again. */
+static int refuse_loop(struct attachment *a, const struct attach_loop *loop)
+{
+	struct thread_entry entry = { 0 };
+	uint32_t tid = (uint32_t)loop->tid;
+	int threads = bpf_map__fd(a->skeleton->maps.threads);
+
+	if (!bpf_map_lookup_elem(threads, &tid, &entry) && entry.slot == THREAD_REFUSED)
+		return -ENOSPC;
+	entry.slot = THREAD_REFUSED;
+	entry.process = (uint32_t)loop->process;
+	bpf_map_update_elem(threads, &tid, &entry, BPF_ANY);
+	a->loops_refused++;
+	return -ENOSPC;
+}
+
 int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
 {
-	struct {
-		int32_t slot;
-		uint32_t process;
-		uint64_t seen_ns;
-	} entry = { .process = (uint32_t)loop->process };
+	struct thread_entry entry = { .process = (uint32_t)loop->process };
 	uint32_t tid = (uint32_t)loop->tid;
 	int free_slot = -1;
 
@@ -285,7 +298,7 @@ int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
 			free_slot = i;
 	}
 	if (free_slot < 0)
-		return -ENOSPC;
+		return refuse_loop(a, loop);
 	memset(&a->loops[free_slot], 0, sizeof(struct loop_slot));
 	a->loops[free_slot].tid = tid;
 	a->loops[free_slot].tgid = (uint32_t)loop->tgid;
@@ -314,6 +327,18 @@ void attach_remove_loop(struct attachment *a, int slot)
 	a->loops[slot].state = LOOP_GONE;
 }
 
+/* What the thread has waited for a CPU in its life; 0 when this kernel does not say. */
+static uint64_t run_delay_of(uint32_t tgid, uint32_t tid)
+{
+	_cleanup_file_ FILE *file = NULL;
+	char path[64];
+	uint64_t delay;
+
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/schedstat", tgid, tid);
+	file = fopen(path, "re");
+	return file && fscanf(file, "%*u %" SCNu64, &delay) == 1 ? delay : 0;
+}
+
 void attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
 {
 	struct loop_slot *loop = &a->loops[slot];
@@ -325,6 +350,7 @@ void attach_loop_since_before(struct attachment *a, int slot, int number, const 
 		loop->call_number = number;
 		memcpy(loop->call_args, args, sizeof(loop->call_args));
 		loop->call_start_ns = now;
+		loop->call_run_delay = run_delay_of(loop->tgid, loop->tid);
 		loop->off_ns = now;
 		loop->off_kind = OFF_CALL;
 		loop->flags |= SLOT_CALL_BEFORE;
@@ -382,6 +408,7 @@ int attach_counters(const struct attachment *a, uint64_t ret_counters[COUNTER_CO
 			ret_counters[i] += values[cpu];
 	}
 	free(values);
+	ret_counters[COUNTER_loop_slots_full] += a->loops_refused;
 	return 0;
 }
 

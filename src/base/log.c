@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,10 @@ static void log_line(const char *format, va_list args)
 
 	if (vsnprintf(line, sizeof(line), format, args) < 0)
 		return;
+	/* names of a target may hold line breaks and what steers a terminal */
+	for (char *at = line; *at; at++)
+		if (iscntrl((unsigned char)*at))
+			*at = '?';
 	fprintf(stderr, "loopscope: %s\n", line);
 }
 

@@ -3,21 +3,19 @@
 #include "cli/attach.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/follow.h"
 #include "cli/observe.h"
+#include "cli/outputs.h"
+#include "cli/program.h"
 #include "discover/process.h"
 #include "export/exporter.h"
 
@@ -39,62 +37,6 @@ static void catch_signals(void)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-}
-
-/* Opens all outputs before the work starts, so that none of it is lost. */
-static int open_outputs(const struct options *options, FILE **files)
-{
-	for (size_t i = 0; i < options->output_count; i++) {
-		const char *path = options->outputs[i].path;
-		int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (options->force ? O_TRUNC : O_EXCL);
-		int fd = open(path, flags, 0644);
-
-		if (fd < 0 && errno == EEXIST) {
-			log_error(0, "%s exists; --force replaces it", path);
-			return EXIT_USAGE;
-		}
-		files[i] = fd < 0 ? NULL : fdopen(fd, "w");
-		if (!files[i]) {
-			log_error(0, "cannot write %s: %s", path, strerror(errno));
-			if (fd >= 0)
-				close(fd);
-			return EXIT_USAGE;
-		}
-	}
-	return -1;
-}
-
-/* What was created for an observation that never began is removed again. */
-static void drop_outputs(const struct options *options, FILE **files)
-{
-	for (size_t i = 0; i < options->output_count; i++) {
-		if (!files[i])
-			continue;
-		fclose(files[i]);
-		if (!options->force)
-			unlink(options->outputs[i].path);
-	}
-}
-
-static int write_outputs(const struct options *options, FILE **files, const struct report *report)
-{
-	struct export_options wanted = { .route_glob = options->route, .sort = options->sort,
-					 .all = true };
-	int status = EXIT_DONE;
-
-	for (size_t i = 0; i < options->output_count; i++) {
-		int error = options->outputs[i].exporter->write(report, &wanted, files[i]);
-
-		if (fclose(files[i]) && !error)
-			error = -errno;
-		files[i] = NULL;
-		if (error) {
-			log_error(0, "cannot write %s: %s", options->outputs[i].path,
-				  strerror(-error));
-			status = EXIT_FAILED;
-		}
-	}
-	return status;
 }
 
 static int print_report(const struct options *options, const struct report *report)
@@ -127,7 +69,7 @@ static bool must_fail(const struct options *options, const struct report *report
 	return false;
 }
 
-static int status_of(int error)
+int status_of(int error)
 {
 	switch (error) {
 	case -EPERM:
@@ -144,13 +86,18 @@ static int status_of(int error)
 	}
 }
 
-int choose_target(const struct options *options, pid_t *ret_pid)
+int choose_target(const struct options *options, bool may_start, pid_t *ret_pid)
 {
+	bool command = options->command != NULL;
 	int error;
 
-	if (!!options->pid + !!options->port + !!options->command != 1) {
-		log_error(0, "name one target: -p PID, --port N%s",
-			  options->command ? " or a command, not both" : " or -- COMMAND");
+	if (command && !may_start) {
+		log_error(0, "%s: only attach starts a command", options->command[0]);
+		return EXIT_USAGE;
+	}
+	if (!!options->pid + !!options->port + command != 1) {
+		log_error(0, "name one target: -p PID%s",
+			  may_start ? ", --port N or -- COMMAND" : " or --port N");
 		return EXIT_USAGE;
 	}
 	*ret_pid = options->pid;
@@ -162,30 +109,6 @@ int choose_target(const struct options *options, pid_t *ret_pid)
 	log_error(0, "nobody listens on port %u%s", options->port,
 		  error == -EACCES ? ", or it cannot be seen without root" : "");
 	return error == -EACCES ? EXIT_PRIVILEGES : EXIT_TARGET;
-}
-
-/* Starts a command that waits behind a pipe until the probes are there. */
-static pid_t start_command(char **command, int *ret_gate)
-{
-	int gate[2];
-	pid_t pid;
-
-	if (pipe2(gate, O_CLOEXEC))
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		char byte;
-
-		close(gate[1]);
-		if (read(gate[0], &byte, 1) != 1)
-			_exit(127);
-		execvp(command[0], command);
-		fprintf(stderr, "loopscope: cannot start %s: %s\n", command[0], strerror(errno));
-		_exit(127);
-	}
-	close(gate[0]);
-	*ret_gate = gate[1];
-	return pid;
 }
 
 /* Until the time is over, a signal came, or all targets ended. */
@@ -203,32 +126,58 @@ static void run(struct observation *observation, const struct options *options)
 	}
 }
 
-static int finish(struct observation *observation, const struct options *options, FILE **files)
+static int finish(struct observation *observation, const struct options *options,
+		  struct output_files *files)
 {
 	struct report report;
-	int error = observation_report(observation, &report), status, printed;
+	int error, status, printed;
 
+	if (!observation_loops(observation)) {
+		log_error(0, "no event loop was seen in the target or its children");
+		return EXIT_TARGET;
+	}
+	error = observation_report(observation, &report);
 	if (error) {
 		log_error(error, "cannot make the report: %s", strerror(-error));
 		return EXIT_FAILED;
 	}
-	status = write_outputs(options, files, &report);
+	status = outputs_write(options, files, &report);
 	printed = options->follow ? EXIT_DONE : print_report(options, &report);
 	if (status == EXIT_DONE)
 		status = printed;
 	if (status == EXIT_DONE && must_fail(options, &report))
 		status = EXIT_FOUND;
-	if (!observation_loops(observation)) {
-		log_error(0, "no event loop was seen in the target or its children");
-		status = EXIT_TARGET;
-	}
 	report_free(&report);
 	return status;
 }
 
-static int observe(const struct options *options, pid_t pid, int gate, FILE **files)
+/* Begins with the target that is there, or with the program that is waiting. */
+static int begin(struct observation *observation, pid_t pid, struct program *program)
 {
-	struct follow follow = { .json = !strcmp(options->format->name, "json") };
+	char message[256] = "";
+	int error = observation_add(observation, pid, message, sizeof(message));
+
+	if (program->pid) {
+		/* so far it is a copy of this process */
+		error = program_begin(program);
+		if (!error)
+			return EXIT_DONE;
+		log_error(error, "%s cannot be started: %s", program->name, strerror(-error));
+		return EXIT_TARGET;
+	}
+	if (error && error != -EAGAIN) {
+		log_error(error, "%s", message);
+		return error == -EOPNOTSUPP ? EXIT_TARGET : status_of(error);
+	}
+	observation_add_children(observation, pid);
+	return EXIT_DONE;
+}
+
+static int observe(const struct options *options, pid_t pid, struct program *program,
+		   struct output_files *files)
+{
+	struct follow follow = { .json = !strcmp(options->format->name, "json"),
+				 .stall_ns = options->stall_ns };
 	struct observe_options wanted = {
 		.attach = { .slow_call_ns = options->slow_call_ns,
 			    .step_ns = options->slow_call_ns,
@@ -245,23 +194,15 @@ static int observe(const struct options *options, pid_t pid, int gate, FILE **fi
 	};
 	struct observation *observation;
 	char message[256] = "";
-	int status = EXIT_DONE, error;
+	int status, error;
 
-	follow.stall_ns = options->stall_ns;
 	error = observation_open(&wanted, &observation, message, sizeof(message));
 	if (error) {
 		log_error(error, "%s", message);
 		return status_of(error);
 	}
-	error = observation_add(observation, pid, message, sizeof(message));
-	if (gate >= 0)
-		error = write(gate, "", 1) == 1 ? 0 : -errno;
-	if (error && error != -EAGAIN) {
-		log_error(error, "%s", message);
-		status = error == -EOPNOTSUPP ? EXIT_TARGET : status_of(error);
-	}
+	status = begin(observation, pid, program);
 	if (status == EXIT_DONE) {
-		observation_add_children(observation, pid);
 		run(observation, options);
 		status = finish(observation, options, files);
 	}
@@ -269,28 +210,41 @@ static int observe(const struct options *options, pid_t pid, int gate, FILE **fi
 	return status;
 }
 
+/* The program is started first: it has the signals as they were. */
+static int start_and_observe(const struct options *options, pid_t pid, struct output_files *files)
+{
+	struct program program = { .gate = -1, .failure = -1 };
+	int error = options->command ? program_start(options->command, &program) : 0;
+	int status = EXIT_FAILED;
+
+	catch_signals();
+	if (error)
+		log_error(error, "%s cannot be started: %s", options->command[0],
+			  strerror(-error));
+	else
+		status = observe(options, program.pid ? program.pid : pid, &program, files);
+	program_end(&program);
+	return status;
+}
+
 int attach_run(const struct options *options)
 {
-	FILE *files[MAX_LIST] = { NULL };
-	int status, gate = -1;
-	pid_t pid, child = 0;
+	struct output_files files;
+	int status;
+	pid_t pid;
 
-	status = choose_target(options, &pid);
+	status = choose_target(options, true, &pid);
 	if (status >= 0)
 		return status;
-	status = open_outputs(options, files);
-	if (status < 0) {
-		catch_signals();
-		if (options->command)
-			pid = child = start_command(options->command, &gate);
-		status = pid > 0 ? observe(options, pid, gate, files) : EXIT_FAILED;
-		if (gate >= 0)
-			close(gate);
-		if (child > 0) {
-			kill(child, SIGTERM);
-			waitpid(child, NULL, 0);
-		}
+	if (options->follow && strcmp(options->format->name, "text") &&
+	    strcmp(options->format->name, "json")) {
+		log_error(0, "--format %s: --follow prints text or json", options->format->name);
+		return EXIT_USAGE;
 	}
-	drop_outputs(options, files);
+	status = outputs_open(options, &files);
+	if (status >= 0)
+		return status;
+	status = start_and_observe(options, pid, &files);
+	outputs_drop(options, &files);
 	return status;
 }

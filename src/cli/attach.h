@@ -6,8 +6,16 @@
 #include "cli/options.h"
 
 int attach_run(const struct options *options);
+int dump_run(const struct options *options);
+int doctor_run(const struct options *options);
 
-/* The process that -p or --port names. -1 to go on, else the exit status. */
-int choose_target(const struct options *options, pid_t *ret_pid);
+/*
+ * The process that -p or --port names; 0 for a command that is still to be started.
+ * -1 to go on, else the exit status.
+ */
+int choose_target(const struct options *options, bool may_start, pid_t *ret_pid);
+
+/* The exit status that says what an error of target_open() or attach_open() means. */
+int status_of(int error);
 
 #endif

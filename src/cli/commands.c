@@ -34,10 +34,66 @@ static const struct option_row attach_options[] = {
 	COMMON_OPTIONS,
 };
 
+static const struct option_row dump_options[] = {
+	TARGET_OPTIONS,
+	{ OPTION_FORMAT, 'f', "format", "FORMAT", "text or json (default text)" },
+	{ OPTION_JSON, 0, "json", NULL, "short for -f json" },
+	COMMON_OPTIONS,
+};
+
+static const struct option_row doctor_options[] = {
+	{ OPTION_PID, 'p', "pid", "PID", "say what can be known of this process, too" },
+	{ OPTION_PORT, 0, "port", "N", "the same for whoever listens on TCP port N" },
+	{ OPTION_FORMAT, 'f', "format", "FORMAT", "text or json (default text)" },
+	{ OPTION_JSON, 0, "json", NULL, "short for -f json" },
+	COMMON_OPTIONS,
+};
+
+static const char attach_more[] =
+	"With -- COMMAND the program is started here and observed from its first step.  Its\n"
+	"input and output are its own, Ctrl-C reaches it as well.  When the observation ends\n"
+	"before it (-d, a signal) it is ended with SIGTERM, after 10 s with SIGKILL; when it ends\n"
+	"first, the report is made.\n"
+	"\n"
+	"Exit status: 0 done; 1 failed while running; 2 usage, or an output that exists or\n"
+	"cannot be written; 3 a finding matched --fail-on; 4 no such target, a target that is not\n"
+	"supported, a command that cannot be started; 5 the kernel or the privileges do not\n"
+	"suffice (`loopscope doctor` says what is missing); 130 a second Ctrl-C.\n"
+	"\n"
+	"Coming from py-spy:\n"
+	"  --native       the C function that holds the CPU is named in the findings by itself\n"
+	"  --gil          waits for the GIL are findings of their own (gil_contention), which name\n"
+	"                 who held it; `loopscope dump` says which thread waits for it\n"
+	"  --idle         waiting is what is looked for: everything that blocks the loop is there,\n"
+	"                 the loop's own wait for events is not; `loopscope dump` shows idle threads\n"
+	"  --subprocesses workers are always observed, those that come later as well\n"
+	"  --locals       there is none: local variables hold passwords, tokens and personal data\n"
+	"  --nonblocking  always: the target is never stopped\n"
+	"  dump, record   `loopscope dump`; `loopscope attach -o stalls.svg` for a flamegraph\n";
+
+static const char dump_more[] =
+	"Needs no eBPF, only to be allowed to read the process: its owner's or root's privileges\n"
+	"(CAP_SYS_PTRACE).  Nothing is stopped, so the stack of a thread that runs may be torn: it\n"
+	"is read until it was the same twice, three times at most; one that still changed is\n"
+	"said to be (\"partial\").\n"
+	"\n"
+	"States: running; runnable (waits for a CPU); blocked (in a system call, or stopped);\n"
+	"gil_wait; idle (a loop that waits for events, a worker thread that waits for work).\n";
+
+static const char doctor_more[] =
+	"Exit status: 0 attaching works here; 4 it does, but not to this target; 5 the kernel or\n"
+	"the privileges do not suffice.\n";
+
 const struct command commands[] = {
 	{ "attach", "[OPTIONS] (-p PID | --port N | -- COMMAND [ARGUMENTS])",
 	  "Observes a running Python ASGI service and reports what blocks its event loop.",
-	  attach_options, attach_run },
+	  attach_options, attach_run, attach_more },
+	{ "dump", "[OPTIONS] (-p PID | --port N)",
+	  "Prints the stack of every Python thread now, with its state, task and route.",
+	  dump_options, dump_run, dump_more },
+	{ "doctor", "[OPTIONS] [-p PID | --port N]",
+	  "Says what works on this machine, what does not, and the way out.",
+	  doctor_options, doctor_run, doctor_more },
 };
 
 const size_t command_count = sizeof(commands) / sizeof(commands[0]);

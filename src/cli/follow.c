@@ -51,6 +51,27 @@ static void add_text(cJSON *object, const char *name, const char *text)
 		cJSON_AddNullToObject(object, name);
 }
 
+static void add_ms(cJSON *object, const char *name, uint64_t ns)
+{
+	cJSON_AddNumberToObject(object, name, (double)(ns / 1000) / 1000.0);
+}
+
+/* Where the time of a step went; the parts add up to its duration. */
+static void add_parts(cJSON *object, const struct step_parts *parts)
+{
+	cJSON *to = cJSON_AddObjectToObject(object, "parts_ms");
+
+	if (!to)
+		return;
+	add_ms(to, "cpu_user", parts->cpu_user_ns);
+	add_ms(to, "cpu_kernel", parts->cpu_kernel_ns);
+	add_ms(to, "calls", parts->calls_ns);
+	add_ms(to, "gil", parts->gil_ns);
+	add_ms(to, "runnable", parts->runnable_ns);
+	add_ms(to, "page_faults", parts->page_fault_ns);
+	add_ms(to, "stopped", parts->stopped_ns);
+}
+
 static void print_json(const struct activity *activity)
 {
 	cJSON *object = cJSON_CreateObject();
@@ -63,8 +84,7 @@ static void print_json(const struct activity *activity)
 	add_text(object, "time", time);
 	cJSON_AddNumberToObject(object, "pid", activity->pid);
 	cJSON_AddNumberToObject(object, "tid", activity->tid);
-	cJSON_AddNumberToObject(object, "duration_ms",
-				(double)(activity->duration_ns / 1000) / 1000.0);
+	add_ms(object, "duration_ms", activity->duration_ns);
 	add_text(object, "route", activity->route.route);
 	add_text(object, "method", activity->route.method);
 	add_text(object, "task", activity->owner_task);
@@ -73,6 +93,8 @@ static void print_json(const struct activity *activity)
 	cJSON_AddNumberToObject(object, "line", activity->culprit.line);
 	add_text(object, "syscall", syscall_name(activity->number));
 	add_text(object, "peer", activity->peer);
+	if (activity->kind == ACTIVITY_STEP && activity->step)
+		add_parts(object, &activity->step->parts);
 	text = cJSON_PrintUnformatted(object);
 	if (text) {
 		puts(text);

@@ -178,6 +178,8 @@ void command_help(const struct command *command)
 			 row->argument ? " " : "", row->argument ? row->argument : "");
 		printf("  %-30s %s\n", left, row->help);
 	}
+	if (command->more)
+		printf("\n%s", command->more);
 }
 
 static size_t build_tables(const struct command *command, struct option *longs, char *shorts)
@@ -236,7 +238,8 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
 		if (!row) {
 			log_error(0, "%s %s; `loopscope %s --help` lists the options",
 				  argv[optind - 1],
-				  code == ':' ? "wants a value" : "is no option here",
+				  code == ':' ? "wants a value"
+				  : optopt >= 256 ? "takes no value" : "is no option here",
 				  command->name);
 			return EXIT_USAGE;
 		}

@@ -87,6 +87,7 @@ struct command {
 	const char *name, *arguments, *summary;
 	const struct option_row *options;	/* ends with OPTION_NONE */
 	int (*run)(const struct options *options);
+	const char *more;	/* of its help, NULL: nothing */
 };
 
 extern const struct command commands[];

@@ -303,7 +303,7 @@ static void put_head(struct builder *builder, cJSON *root, const struct report *
 
 static void put_tail(struct builder *builder, cJSON *root, const struct report *report)
 {
-	cJSON *object = put_object(builder, root, "loss"), *lost;
+	cJSON *object = put_object(builder, root, "loss"), *lost, *counters;
 
 	put_number(builder, object, "produced", report->produced);
 	put_number(builder, object, "received", report->received);
@@ -317,6 +317,9 @@ static void put_tail(struct builder *builder, cJSON *root, const struct report *
 	else
 		put_null(builder, object, "rss_bytes");
 	put_double(builder, object, "bpf_cpu_s", report->bpf_cpu_s, 6);
+	counters = put_object(builder, object, "counters");
+	for (size_t i = 0; i < report->note_count; i++)
+		put_number(builder, counters, report->notes[i].name, report->notes[i].count);
 }
 
 static void put_report(struct builder *builder, cJSON *root, const struct report *report,

@@ -193,11 +193,11 @@ def test_pages_come_from_the_disk(loop):
 
 def test_hogs_take_the_cpu(loop):
     with Service("starved:app", loop=loop, cpu=0) as service:
-        drive(service, ["/work/5"] * 20, concurrency=1)
+        drive(service, ["/spin/5"] * 20, concurrency=1)
         alone = service.truth("cpu_starvation")
         with cpu_hogs(0, 3):
             time.sleep(0.3)
-            drive(service, ["/work/5"] * 20, concurrency=1)
+            drive(service, ["/spin/5"] * 20, concurrency=1)
         starved = service.truth("cpu_starvation")[len(alone) :]
     assert len(starved) == len(alone) == 20
     assert sum(line["run_delay_ns"] for line in starved) >= 40e6
@@ -222,6 +222,7 @@ def test_every_response_tells_its_route(loop):
 def test_load_runs_beside_the_test(stalls):
     with loading(stalls, itertools.repeat("/ping"), concurrency=2, interval_s=0.01) as load:
         get(stalls, "/sleep/50")
+        time.sleep(0.3)
     assert len(load.answers) > 2
     assert all(answer.status == 200 for answer in load.answers)
 

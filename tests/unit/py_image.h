@@ -13,7 +13,9 @@
 #include "discover/py_object.h"
 
 #define BASE 0x10000000ull
+#ifndef ARENA
 #define ARENA (4u << 20)
+#endif
 
 #define F_INLINE (1u << 2)
 #define F_MANAGED (1u << 4)

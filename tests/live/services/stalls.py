@@ -31,7 +31,7 @@ LOG_LINE_BYTES = 1000
 LOG_PERIOD_S = 0.010
 COMPRESSIBLE = bytes(range(256)) * 40960
 
-folder = tempfile.mkdtemp(prefix="stalls-")
+folder = os.environ.get("LOOPSCOPE_FOLDER") or tempfile.mkdtemp(prefix="stalls-")
 gate = threading.Lock()
 heap = []
 

@@ -40,9 +40,9 @@ def application():
     async def ping():
         return {}
 
-    @app.get("/work/{ms}")
-    async def work_on_loop(ms: float):
-        mark = truth.begin("GET /work/{ms}", "cpu_starvation")
+    @app.get("/spin/{ms}")
+    async def spin(ms: float):
+        mark = truth.begin("GET /spin/{ms}", "cpu_starvation")
         work(ms)
         return truth.end(mark)
 

@@ -24,6 +24,7 @@ _path = os.environ.get("LOOPSCOPE_TRUTH")
 _log = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC) if _path else -1
 _thread = threading.local()
 _pid = os.getpid()
+AT_ONCE_NS = 100_000
 
 
 def run_delay_ns():
@@ -36,20 +37,38 @@ def run_delay_ns():
     return int(os.pread(schedstat, 64, 0).split()[1])
 
 
+def clocks():
+    """Run delay, CPU time and the clock, of one moment.
+
+    Were the thread to wait for a CPU between them, the wait would count twice.
+    """
+    for _ in range(3):
+        before = time.monotonic_ns()
+        delay = run_delay_ns()
+        cpu = time.thread_time_ns()
+        now = time.monotonic_ns()
+        if now - before < AT_ONCE_NS:
+            break
+    return delay, cpu, now
+
+
 def begin(route, kind):
     """Call it on the line above the statement that is meant."""
     frame = sys._getframe(1)
-    delay = run_delay_ns()
-    cpu = time.thread_time_ns()
-    return (route, kind, frame, frame.f_lineno + 1, delay, cpu, time.monotonic_ns())
+    delay, cpu, start = clocks()
+    return (route, kind, frame, frame.f_lineno + 1, delay, cpu, start)
 
 
 def end(mark, **more):
     """Call it on the line below; returns the length in ns, less the run-queue delay."""
     now = time.monotonic_ns()
     cpu = time.thread_time_ns()
-    delay = run_delay_ns()
+    delay, cpu_after, after = clocks()
     route, kind, frame, line, delay_before, cpu_before, start = mark
+    # What was no CPU time since the end was a wait for one, and not the block's.
+    outside = after - now - (cpu_after - cpu)
+    if outside > AT_ONCE_NS:
+        delay = max(delay - outside, delay_before)
     write(
         route=route,
         kind=kind,
