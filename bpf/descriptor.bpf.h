@@ -101,22 +101,39 @@ static __always_inline void describe_path(struct call_target *to, __u64 path)
 	bpf_probe_read_user_str(to->name, sizeof(to->name), (const void *)path);
 }
 
-/* First descriptor of a select() set: the only one in all that was seen. */
+#define SELECT_WORDS 4	/* of a select() set: descriptors up to 255 */
+
+/* Number of the lowest bit that is set. */
+static __always_inline int lowest_bit(__u64 word)
+{
+	int bit = 0;
+
+	word &= -word;
+	if (word & 0xffffffff00000000ull)
+		bit += 32;
+	if (word & 0xffff0000ffff0000ull)
+		bit += 16;
+	if (word & 0xff00ff00ff00ff00ull)
+		bit += 8;
+	if (word & 0xf0f0f0f0f0f0f0f0ull)
+		bit += 4;
+	if (word & 0xccccccccccccccccull)
+		bit += 2;
+	if (word & 0xaaaaaaaaaaaaaaaaull)
+		bit += 1;
+	return bit;
+}
+
+/* First descriptor of a select() set: mostly the only one. */
 static __always_inline int first_of_set(__u64 set)
 {
-	__u64 word = 0;
+	__u64 words[SELECT_WORDS] = {};
 
-	if (!set)
+	if (!set || bpf_probe_read_user(words, sizeof(words), (const void *)set))
 		return -1;
-	for (int i = 0; i < 16; i++) {
-		if (bpf_probe_read_user(&word, sizeof(word), (const void *)(set + 8 * i)))
-			return -1;
-		if (!word)
-			continue;
-		for (int bit = 0; bit < 64; bit++)
-			if (word >> bit & 1)
-				return i * 64 + bit;
-	}
+	for (int i = 0; i < SELECT_WORDS; i++)
+		if (words[i])
+			return i * 64 + lowest_bit(words[i]);
 	return -1;
 }
 

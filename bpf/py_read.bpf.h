@@ -23,10 +23,13 @@ int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start);
 int global_awaiter_of(__u32 context, __u64 node);
 int global_task_serial(__u32 context, __u64 task, __u32 copy);
 int global_scope_read(__u32 context, __u64 scope);
+int global_scope_entry(__u32 context, __u64 key, __u64 value);
 int global_current_task(__u32 context);
+int global_current_entry(__u32 context, __u64 loop, __u64 task);
 int global_frames_walk(__u32 context);
 int global_frame_step(__u32 context);
 int global_request_find(__u32 context, __u64 task);
+int global_request_task(__u32 context, __u64 task);
 #define KEY_OF(s, config, object) ((__u32)global_key_of((s)->walk.context, (object)))
 #define DICT_FIND(s, config, dict, key) global_dict_find((s)->walk.context, (dict), (key))
 #define FOLLOW(s, config, code, frame, start) \
@@ -35,17 +38,23 @@ int global_request_find(__u32 context, __u64 task);
 #define TASK_SERIAL(s, config, task, copy) \
 	global_task_serial((s)->walk.context, (task), (copy))
 #define SCOPE_READ(s, config, scope) global_scope_read((s)->walk.context, (scope))
-#define CURRENT_TASK(s, config) global_current_task((s)->walk.context)
+#define SCOPE_ENTRY(s, config, key, value) \
+	global_scope_entry((s)->walk.context, (key), (value))
+#define REQUEST_TASK(s, config, task) global_request_task((s)->walk.context, (task))
+#define CURRENT_ENTRY(s, loop, task) \
+	global_current_entry((s)->walk.context, (loop), (task))
 #define FRAME_STEP(s, config) global_frame_step((s)->walk.context)
 #else
 #define FRAME_STEP frame_step
+#define CURRENT_ENTRY current_entry
+#define REQUEST_TASK request_task
 #define KEY_OF key_of
 #define DICT_FIND dict_find
 #define FOLLOW follow
 #define AWAITER_OF awaiter_of
 #define TASK_SERIAL task_serial
 #define SCOPE_READ scope_read
-#define CURRENT_TASK current_task_of
+#define SCOPE_ENTRY scope_entry
 #endif
 
 /* 0 and *value, or non-zero and *value untouched by meaning (0). */
@@ -171,17 +180,17 @@ static __always_inline long dict_load(struct scratch *s, const struct process_co
 	return 0;
 }
 
-/* Key and value of entry `i` of the loaded dictionary. */
+/* Key and value of entry `i` of the loaded dictionary: 16 bytes, or 24 behind a hash. */
 static __always_inline __u64 entry_key(const struct scratch *s, __u32 i)
 {
-	__u32 at = i * s->walk.entry_size + (s->walk.entry_size == 24 ? 8 : 0);
+	__u32 at = (i + 1) * s->walk.entry_size - 16;
 
 	return *(const __u64 *)(s->table + (at & 0x3f8));
 }
 
 static __always_inline __u64 entry_value(const struct scratch *s, __u32 i)
 {
-	__u32 at = i * s->walk.entry_size + (s->walk.entry_size == 24 ? 16 : 8);
+	__u32 at = (i + 1) * s->walk.entry_size - 8;
 
 	return *(const __u64 *)(s->table + (at & 0x3f8));
 }

@@ -148,6 +148,14 @@ static __always_inline void frame_follow(struct scratch *s, const struct process
 		s->walk.host = s->walk.value;
 }
 
+/* One entry {loop: task} of asyncio's dictionary of current tasks. */
+static __always_inline int current_entry(struct scratch *s, __u64 loop, __u64 task)
+{
+	if (task && loop && (!s->walk.loop || loop == s->walk.loop))
+		s->walk.found = task;
+	return 0;
+}
+
 /* s->walk.found = the task that runs now on the loop of s->walk, 0: none. */
 static __always_inline int current_task_of(struct scratch *s,
 					   const struct process_config *config)
@@ -167,14 +175,9 @@ static __always_inline int current_task_of(struct scratch *s,
 		return 0;
 	}
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
-		__u64 key, value;
-
 		if (i >= s->walk.entries)
 			break;
-		key = entry_key(s, i);
-		value = entry_value(s, i);
-		if (value && key && (!s->walk.loop || key == s->walk.loop))
-			s->walk.found = value;
+		CURRENT_ENTRY(s, entry_key(s, i), entry_value(s, i));
 	}
 	return 0;
 }
@@ -298,6 +301,7 @@ static __always_inline int task_serial(struct scratch *s, const struct process_c
 				       __u64 task, __u32 copy)
 {
 	const struct py_layout *layout = &config->layout;
+	__u64 *words = (__u64 *)s->name, *kept = (__u64 *)s->request.task_name;
 	__u64 name, type, serial = 0, length;
 	__u32 digits[2] = {};
 
@@ -313,28 +317,30 @@ static __always_inline int task_serial(struct scratch *s, const struct process_c
 		s->walk.value = length >> 3 > 1 ? digits[0] | (__u64)digits[1] << 30 : digits[0];
 		return 0;
 	}
-	if (type != config->type_unicode ||
-	    read_u64(name + layout->unicode_length, &length) ||
-	    ls_read_user(s->name, SCRATCH_NAME_BYTES, name + layout->unicode_ascii))
+	if (type != config->type_unicode || read_u64(name + layout->unicode_length, &length))
 		return 0;
-	if (length < SCRATCH_NAME_BYTES && *(__u32 *)s->name == 0x6b736154 /* Task */ &&
-	    s->name[4] == '-') {
+	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
+		words[i] = 0;
+	if (length > SCRATCH_NAME_BYTES - 1)
+		length = SCRATCH_NAME_BYTES - 1;
+	if (ls_read_user(s->name, (__u32)length, name + layout->unicode_ascii))
+		return 0;
+	if (*(__u32 *)s->name == 0x6b736154 /* Task */ && s->name[4] == '-') {
 		for (__u32 i = 5; i < 24; i++) {
 			__u8 digit = s->name[i] - '0';
 
-			if (i >= length || digit > 9)
+			if (digit > 9)
 				break;
 			serial = serial * 10 + digit;
 		}
 		s->walk.value = serial;
 		return 0;
 	}
-	for (__u32 i = 0; i < SCRATCH_NAME_BYTES; i++) {
-		__u8 c = i < length ? s->name[i] : 0;
-
-		serial = serial * 31 + c;
+	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++) {
+		serial = (serial ^ words[i]) * 0x9e3779b97f4a7c15ull;
+		serial ^= serial >> 29;
 		if (copy)
-			s->request.task_name[i] = i < SCRATCH_NAME_BYTES - 1 ? (char)c : 0;
+			kept[i] = words[i];
 	}
 	s->walk.value = serial | SERIAL_OF_NAME;
 	return 0;
@@ -374,6 +380,45 @@ static __always_inline __u32 scope_type_of(const struct process_config *config, 
 	return SCOPE_OTHER;
 }
 
+/* Takes one entry of an ASGI scope into s->request, if it is one of those wanted. */
+static __always_inline int scope_entry(struct scratch *s, const struct process_config *config,
+				       __u64 key, __u64 value)
+{
+	struct request_record *to = &s->request;
+
+	switch (KEY_OF(s, config, key)) {
+	case LS_KEY_TYPE:
+		to->scope_type = scope_type_of(config, value);
+		break;
+	case LS_KEY_METHOD:
+		text_copy(config, value, to->method, sizeof(to->method) - 1);
+		break;
+	case LS_KEY_PATH:
+		to->path_len = text_copy(config, value, to->path, sizeof(to->path));
+		break;
+	case LS_KEY_ROOT_PATH:
+		to->root_path_len = text_copy(config, value, to->root_path,
+					      sizeof(to->root_path));
+		break;
+	case LS_KEY_ROUTE:
+		to->route = value;
+		break;
+	case LS_KEY_ENDPOINT:
+		to->endpoint = value;
+		break;
+	case LS_KEY_APP:
+		to->app = value;
+		break;
+	case LS_KEY_ROUTER:
+		to->router = value;
+		break;
+	case LS_KEY_FASTAPI:
+		s->walk.value = value;
+		break;
+	}
+	return 0;
+}
+
 /* Takes route, method and so on out of an ASGI scope, into s->request. */
 static __always_inline int scope_read(struct scratch *s, const struct process_config *config,
 				      __u64 scope)
@@ -387,41 +432,9 @@ static __always_inline int scope_read(struct scratch *s, const struct process_co
 		return 0;
 	}
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
-		__u64 value;
-
 		if (i >= s->walk.entries)
 			break;
-		value = entry_value(s, i);
-		switch (KEY_OF(s, config, entry_key(s, i))) {
-		case LS_KEY_TYPE:
-			to->scope_type = scope_type_of(config, value);
-			break;
-		case LS_KEY_METHOD:
-			text_copy(config, value, to->method, sizeof(to->method) - 1);
-			break;
-		case LS_KEY_PATH:
-			to->path_len = text_copy(config, value, to->path, sizeof(to->path));
-			break;
-		case LS_KEY_ROOT_PATH:
-			to->root_path_len = text_copy(config, value, to->root_path,
-						      sizeof(to->root_path));
-			break;
-		case LS_KEY_ROUTE:
-			to->route = value;
-			break;
-		case LS_KEY_ENDPOINT:
-			to->endpoint = value;
-			break;
-		case LS_KEY_APP:
-			to->app = value;
-			break;
-		case LS_KEY_ROUTER:
-			to->router = value;
-			break;
-		case LS_KEY_FASTAPI:
-			s->walk.value = value;
-			break;
-		}
+		SCOPE_ENTRY(s, config, entry_key(s, i), entry_value(s, i));
 	}
 	if (s->walk.value) {
 		DICT_FIND(s, config, s->walk.value, LS_KEY_CONTEXT);
@@ -467,7 +480,7 @@ static __always_inline int request_find(struct scratch *s, const struct process_
 
 		if (!node)
 			break;
-		if (type_of(config, node) == config->type_task && request_task(s, config, node)) {
+		if (type_of(config, node) == config->type_task && REQUEST_TASK(s, config, node)) {
 			s->walk.address = 0;
 			break;
 		}

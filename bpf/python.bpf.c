@@ -39,10 +39,23 @@ __noinline int global_task_serial(__u32 context, __u64 task, __u32 copy)
 	return task_serial(s, config, task, copy);
 }
 
+__noinline int global_scope_entry(__u32 context, __u64 key, __u64 value)
+{
+	WITH_SCRATCH(context);
+	return scope_entry(s, config, key, value);
+}
+
 __noinline int global_scope_read(__u32 context, __u64 scope)
 {
 	WITH_SCRATCH(context);
 	return scope_read(s, config, scope);
+}
+
+__noinline int global_current_entry(__u32 context, __u64 loop, __u64 task)
+{
+	struct scratch *s = scratch_of(context);
+
+	return s ? current_entry(s, loop, task) : 0;
 }
 
 __noinline int global_current_task(__u32 context)
@@ -61,6 +74,12 @@ __noinline int global_frames_walk(__u32 context)
 {
 	WITH_SCRATCH(context);
 	return frames_walk(s, config);
+}
+
+__noinline int global_request_task(__u32 context, __u64 task)
+{
+	WITH_SCRATCH(context);
+	return request_task(s, config, task);
 }
 
 __noinline int global_request_find(__u32 context, __u64 task)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The clock: what a long step does on the CPU, and who holds the GIL meanwhile. */
 #include "steps.bpf.h"
+#include "py_callback.bpf.h"
 
 /* User registers of the interrupted thread. */
 static __always_inline void interrupted(struct perf_sample_context *ctx,
@@ -41,6 +42,7 @@ static __always_inline void sample_record(struct scratch *s,
 	if (slot) {
 		sample->step_seq = slot->seq;
 		sample->step_start_ns = slot->step_start_ns;
+		sample->callback = callback_of(config, tstate);
 		slot->samples++;
 		if (collecting)
 			slot->gc_samples++;

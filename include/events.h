@@ -146,6 +146,7 @@ struct event_sample {
 	__u64 step_seq;
 	__u64 step_start_ns;
 	__u64 holder_for_ns;	/* HOLDER: how long a loop of this process has waited by now */
+	__u64 callback;		/* SAMPLE: tells callbacks of one step apart, 0: not known */
 	__s32 number;		/* system call it was in, -1: none */
 	__u32 process;
 	struct request_record request;

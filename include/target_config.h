@@ -28,7 +28,7 @@
 	X(interp_gil_ptr) X(interp_gc) X(gc_collecting) \
 	X(gil_last_holder) X(gil_locked) X(gil_cond) X(gil_size) \
 	X(tstate_next) X(tstate_interp) X(tstate_frame) X(tstate_cframe) X(cframe_frame) \
-	X(tstate_thread_id) X(tstate_native_thread_id) X(tstate_dict) \
+	X(tstate_thread_id) X(tstate_native_thread_id) X(tstate_dict) X(tstate_context) \
 	X(tstate_running_loop) X(tstate_running_task) X(tstate_tasks_head) \
 	X(frame_code) X(frame_previous) X(frame_instr) X(frame_owner) X(frame_locals) \
 	X(code_argcount) X(code_kwonlyargcount) X(code_flags) X(code_firstlineno) \
@@ -45,7 +45,7 @@
 	X(type_name) X(type_basicsize) X(type_itemsize) X(type_flags) X(type_dictoffset) \
 	X(type_base) X(type_dict) X(type_mro) X(type_cached_keys) \
 	X(member_descr_member) X(member_def_offset) \
-	X(gen_frame) X(gen_state) X(gen_name) X(gen_qualname) \
+	X(context_prev) X(gen_frame) X(gen_state) X(gen_name) X(gen_qualname) \
 	X(task_coro) X(task_name) X(task_fut_waiter) X(task_awaited_by) X(task_awaited_by_is_set) \
 	X(future_loop) X(future_callback0) X(future_callbacks) X(future_state) \
 	X(method_func) X(method_self) X(function_code) X(function_closure) X(function_qualname) \

@@ -87,6 +87,7 @@ STRUCTS = {
     "function": ("function", "func_"),
     "cell": ("cell", "ob_"),
     "cfunction": ("cfunction", "m_"),
+    "context": ("context", "ctx_"),
 }
 
 # PyObject header, then prop_get: public since 2.2, not in the DWARF tables.

@@ -11,14 +11,14 @@
 #include "base/vec.h"
 
 #define CULPRIT_SHARE 60	/* percent of a request's samples that a culprit has to hold */
-#define SATURATED_TASKS 3	/* different tasks, none with half of the step */
+#define LONG_SAMPLES 2		/* one sample says that a callback ran, two that it lasted */
 #define WAIT_MIN_NS 1000000	/* shorter waits do not enter, see PRODUCT "occurrence" */
 
 /* One clock sample that waits for the length of its step. */
 struct pending_sample {
 	struct activity activity;	/* frames point to the array below */
 	struct frame *frames;		/* owned */
-	uint64_t owner;			/* request, task or culprit: who had the CPU */
+	uint64_t owner;			/* who had the CPU, see owner_of() */
 	bool shared;			/* handled already */
 };
 
@@ -54,14 +54,19 @@ struct pending_step *pending_of(struct window *window, const struct activity *ac
 	return pending;
 }
 
-/* Who had the CPU: the request, else the task, else the function that the loop called. */
+/*
+ * Who had the CPU: one callback, and the request that it ran for.  Where callbacks
+ * are not told apart the task is, or the function that the loop called.
+ */
 static uint64_t owner_of(const struct activity *activity)
 {
-	if (activity->request)
-		return activity->request;
-	if (activity->task)
-		return activity->task;
-	return (uintptr_t)activity->culprit.qualname | 1;
+	uint64_t callback = activity->callback;
+
+	if (!callback)
+		callback = activity->task ? activity->task
+					  : (uintptr_t)activity->culprit.qualname;
+	callback *= 0x9e3779b97f4a7c15ull;
+	return (activity->request ^ callback ^ callback >> 32) | 1;
 }
 
 int pending_sample_add(struct window *window, const struct activity *activity)
@@ -199,6 +204,15 @@ static int share_out(struct window *window, struct pending_step *pending,
 	return 0;
 }
 
+/*
+ * Of many callbacks each is sampled once at most; the samples of a long one come
+ * at a steady pace.  The only sample of a step goes to whom it found.
+ */
+static bool is_short(const struct share *share, size_t total)
+{
+	return share->count < LONG_SAMPLES && total > share->count;
+}
+
 /* CPU time of the step that is nobody else's. */
 static int share_cpu(struct window *window, struct pending_step *pending,
 		     const struct activity *step, bool ongoing)
@@ -222,7 +236,7 @@ static int share_cpu(struct window *window, struct pending_step *pending,
 		for (size_t k = i; k < pending->sample_count; k++)
 			share.count += in_share(pending, &pending->samples[k], &share);
 		ns = cpu / total * share.count;
-		if (ns < window->stall_ns) {
+		if (ns < window->stall_ns || is_short(&share, total)) {
 			for (size_t k = i; k < pending->sample_count; k++)
 				if (in_share(pending, &pending->samples[k], &share))
 					pending->samples[k].shared = true;
@@ -236,37 +250,53 @@ static int share_cpu(struct window *window, struct pending_step *pending,
 	return 0;
 }
 
-/* Many tasks, none of which has half of the step. */
-static void judge_saturation(const struct pending_step *pending, const struct activity *step,
-			     struct waiting_step *waiting)
+/* The function that more than half of the samples are in. */
+static void note_modal(const struct pending_step *pending, struct waiting_step *waiting)
 {
-	const struct step_parts *parts = &step->step->parts;
-	size_t tasks = 0, most = 0, modal = 0;
+	size_t modal = 0;
 
 	for (size_t i = 0; i < pending->sample_count; i++) {
-		size_t same = 0, alike = 0;
-		bool first = true;
+		size_t alike = 0;
 
-		for (size_t k = 0; k < pending->sample_count; k++) {
-			bool equal = pending->samples[k].owner == pending->samples[i].owner;
-
-			first &= !(equal && k < i);
-			same += equal;
+		for (size_t k = 0; k < pending->sample_count; k++)
 			alike += pending->samples[k].activity.culprit.qualname ==
 				 pending->samples[i].activity.culprit.qualname;
-		}
-		tasks += first;
-		most = same > most ? same : most;
 		if (alike * 2 > pending->sample_count && alike > modal) {
 			modal = alike;
 			waiting->modal = pending->samples[i].activity.culprit;
 		}
 	}
-	waiting->samples = (uint32_t)pending->sample_count;
-	waiting->tasks = (uint32_t)tasks;
-	if (tasks >= SATURATED_TASKS && most * 2 <= pending->sample_count &&
-	    (parts->cpu_user_ns + parts->cpu_kernel_ns) * 2 > step->duration_ns)
+}
+
+/* Callbacks that are short each, and most of the step together. */
+static void judge_saturation(const struct window *window, const struct pending_step *pending,
+			     const struct activity *step, struct waiting_step *waiting)
+{
+	const struct step_parts *parts = &step->step->parts;
+	uint64_t cpu = parts->cpu_user_ns + parts->cpu_kernel_ns;
+	size_t total = pending->sample_count, callbacks = 0, in_short = 0;
+
+	for (size_t i = 0; i < total; i++) {
+		struct share share = { pending->samples[i].owner, false, 0 };
+		bool first = true;
+
+		for (size_t k = 0; k < total; k++) {
+			bool equal = pending->samples[k].owner == share.owner;
+
+			first &= !(equal && k < i);
+			share.count += equal;
+		}
+		if (cpu / total * share.count >= window->stall_ns && !is_short(&share, total))
+			continue;
+		callbacks += first;
+		in_short++;
+	}
+	waiting->samples = (uint32_t)total;
+	waiting->tasks = (uint32_t)callbacks;
+	if (callbacks >= 2 && in_short * 2 > total && cpu * 2 > step->duration_ns) {
 		waiting->saturated_ns = step->duration_ns;
+		note_modal(pending, waiting);
+	}
 }
 
 /* The holder that was sampled most while the step waited; -1 when none was. */
@@ -311,7 +341,7 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 	int error;
 
 	if (pending && step->duration_ns >= window->stall_ns)
-		judge_saturation(pending, step, &waiting);
+		judge_saturation(window, pending, step, &waiting);
 	if (waiting.gil_ns < WAIT_MIN_NS && waiting.runnable_ns < WAIT_MIN_NS &&
 	    !waiting.saturated_ns)
 		return 0;

@@ -103,7 +103,8 @@ static int probe_program_type(const struct feature *feature, char *detail)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },	/* r0 = 0 */
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_RAW_TP);
+	struct bpf_prog_load_opts options = { .sz = sizeof(options),
+					      .expected_attach_type = BPF_TRACE_RAW_TP };
 	const struct btf *btf = kernel_types();
 	int id = btf ? btf__find_by_name_kind(btf, feature->subject, BTF_KIND_TYPEDEF) : -ENOENT;
 	int fd;
@@ -137,7 +138,8 @@ static int probe_ring(const struct feature *feature, char *detail)
 
 static int probe_mapped_array(const struct feature *feature, char *detail)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	struct bpf_map_create_opts options = { .sz = sizeof(options),
+					       .map_flags = BPF_F_MMAPABLE };
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8, 1, &options);
 
 	(void)feature;
@@ -171,9 +173,10 @@ static int probe_clock(const struct feature *feature, char *detail)
 
 static int probe_lockdown(const struct feature *feature, char *detail)
 {
-	_cleanup_file_ FILE *file = fopen(feature->subject, "re");
+	_cleanup_file_ FILE *file = NULL;
 	char line[80] = "";
 
+	file = fopen(feature->subject, "re");
 	if (!file || !fgets(line, sizeof(line), file))
 		return 0;
 	line[strcspn(line, "\n")] = '\0';
@@ -184,11 +187,12 @@ static int probe_lockdown(const struct feature *feature, char *detail)
 /* The effective capabilities of this process. */
 static int probe_capability(const struct feature *feature, char *detail)
 {
-	_cleanup_file_ FILE *file = fopen("/proc/self/status", "re");
+	_cleanup_file_ FILE *file = NULL;
 	uint64_t has = 0, wanted = 1ull << CAP_SYS_PTRACE;
 	char line[256];
 
 	(void)detail;
+	file = fopen("/proc/self/status", "re");
 	while (file && fgets(line, sizeof(line), file))
 		if (sscanf(line, "CapEff: %" SCNx64, &has) == 1)
 			break;

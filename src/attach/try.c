@@ -61,8 +61,9 @@ static int load_one(struct loopscope_bpf *skeleton, struct bpf_program *wanted, 
 {
 	struct bpf_program *program;
 
-	bpf_object__for_each_program(program, skeleton->obj)
+	bpf_object__for_each_program(program, skeleton->obj) {
 		bpf_program__set_autoload(program, program == wanted);
+	}
 	/* filled only by a second try after a failure */
 	bpf_program__set_log_buf(wanted, log, LOG_BYTES);
 	return loopscope_bpf__load(skeleton);
@@ -70,12 +71,13 @@ static int load_one(struct loopscope_bpf *skeleton, struct bpf_program *wanted, 
 
 int attach_try(enum probe_id id, char *message, size_t size)
 {
-	_cleanup_free_ char *log = calloc(1, LOG_BYTES);
+	_cleanup_free_ char *log = NULL;
 	struct loopscope_bpf *skeleton;
 	struct bpf_program *program;
 	struct bpf_link *link = NULL;
 	int error;
 
+	log = calloc(1, LOG_BYTES);
 	if (!log)
 		return -ENOMEM;
 	libbpf_set_print(no_print);

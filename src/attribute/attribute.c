@@ -201,6 +201,7 @@ static void attribute_sample(const struct process_view *view, const struct event
 	activity->duration_ns = sample->holder_for_ns;
 	activity->step_seq = sample->step_seq;
 	activity->number = sample->number;
+	activity->callback = sample->callback;
 	name_python(view, &sample->request, &sample->stack, frames, activity);
 	activity->native = native_name(view->natives, view->target, sample->ip);
 }

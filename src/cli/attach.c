@@ -69,20 +69,21 @@ static bool must_fail(const struct options *options, const struct report *report
 	return false;
 }
 
-int status_of(int error)
+static int status_of_probes(int error)
+{
+	return error == -EPERM || error == -EOPNOTSUPP ? EXIT_PRIVILEGES : EXIT_FAILED;
+}
+
+int status_of_target(int error)
 {
 	switch (error) {
 	case -EPERM:
-	case -EOPNOTSUPP:
-		return EXIT_PRIVILEGES;
-	case -ESRCH:
-	case -ENOEXEC:
-	case -ENOENT:
-		return EXIT_TARGET;
 	case -EACCES:
 		return EXIT_PRIVILEGES;
-	default:
+	case -ENOMEM:
 		return EXIT_FAILED;
+	default:
+		return EXIT_TARGET;
 	}
 }
 
@@ -167,7 +168,7 @@ static int begin(struct observation *observation, pid_t pid, struct program *pro
 	}
 	if (error && error != -EAGAIN) {
 		log_error(error, "%s", message);
-		return error == -EOPNOTSUPP ? EXIT_TARGET : status_of(error);
+		return status_of_target(error);
 	}
 	observation_add_children(observation, pid);
 	return EXIT_DONE;
@@ -199,7 +200,7 @@ static int observe(const struct options *options, pid_t pid, struct program *pro
 	error = observation_open(&wanted, &observation, message, sizeof(message));
 	if (error) {
 		log_error(error, "%s", message);
-		return status_of(error);
+		return status_of_probes(error);
 	}
 	status = begin(observation, pid, program);
 	if (status == EXIT_DONE) {

@@ -15,7 +15,7 @@ int doctor_run(const struct options *options);
  */
 int choose_target(const struct options *options, bool may_start, pid_t *ret_pid);
 
-/* The exit status that says what an error of target_open() or attach_open() means. */
-int status_of(int error);
+/* The exit status that says what an error of target_open() means. */
+int status_of_target(int error);
 
 #endif

@@ -138,7 +138,7 @@ static void check_target(struct checks *checks, pid_t pid)
 		 interpreter->there ? target->server : "not known");
 	target_free(target);
 	if (error && checks->status == EXIT_DONE)
-		checks->status = error == -EACCES ? EXIT_PRIVILEGES : EXIT_TARGET;
+		checks->status = status_of_target(error);
 }
 
 static void print_text(const struct checks *checks, const struct utsname *names)

@@ -150,6 +150,19 @@ static int thread_state(const struct target *target, pid_t tid, uint64_t *ret_ts
 	return error;
 }
 
+/* Asleep in no system call: in a page fault, or it woke up between the two looks. */
+static int where_it_is(pid_t pid, pid_t tid, struct thread_state *ret_state)
+{
+	int error = 0;
+
+	for (int try = 0; try < TRIES; try++) {
+		error = process_thread_state(pid, tid, ret_state);
+		if (error || ret_state->state == 'R' || ret_state->number >= 0)
+			break;
+	}
+	return error;
+}
+
 /* -ENOENT for a thread that runs no Python, -ESRCH for one that has ended. */
 static int dump_thread(struct dump *dump, struct dump_target *of, pid_t tid)
 {
@@ -166,7 +179,7 @@ static int dump_thread(struct dump *dump, struct dump_target *of, pid_t tid)
 		return error;
 	thread = &of->threads.items[of->threads.count];
 	*thread = (struct dump_thread){ .tid = tid, .cpu_ns = cpu_time(pid, tid) };
-	error = process_thread_state(pid, tid, &thread->at);
+	error = where_it_is(pid, tid, &thread->at);
 	if (!error)
 		error = walk(of, tstate, loop ? loop->loop : 0, &seen, &thread->torn);
 	if (!error)
@@ -319,8 +332,7 @@ int dump_run(const struct options *options)
 	error = dump_process(&dump, pid, message, sizeof(message));
 	if (error) {
 		log_error(error, "%s", message);
-		status = error == -EOPNOTSUPP || error == -EAGAIN ? EXIT_TARGET
-								  : status_of(error);
+		status = status_of_target(error);
 	} else {
 		dump_children(&dump, pid);
 		error = json ? dump_write_json(&dump, stdout) : dump_write_text(&dump, stdout);

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "attribute/activity.h"
+#include "base/cleanup.h"
 #include "base/units.h"
+#include "export/clean.h"
 #include "resolve/syscalls.h"
 
 static const char *const kinds[] = {
@@ -25,28 +27,43 @@ static const char *what_of(const struct activity *activity)
 	return name ? name : activity->native;
 }
 
-static void print_line(FILE *out, const char *verb, const struct activity *activity)
+/* Strings of the target may hold any bytes. */
+static void print_clean(FILE *out, const char *text)
+{
+	_cleanup_free_ char *clean = clean_text(text, CLEAN_PRINT);
+
+	fputs(clean ? clean : "?", out);
+}
+
+/* "stalled 1.02 s  POST /report  app/report.py:42 build_report  (clock_nanosleep)" */
+static void print_activity(FILE *out, const char *verb, const struct activity *activity)
 {
 	char length[32];
 
 	fprintf(out, "%s %s", verb, format_duration(activity->duration_ns, length, sizeof(length)));
-	if (activity->route.route)
-		fprintf(out, "  %s %s", activity->route.method, activity->route.route);
-	else if (activity->owner_task)
-		fprintf(out, "  task %s", activity->owner_task);
-	if (activity->culprit.file)
-		fprintf(out, "  %s:%u %s", activity->culprit.file, activity->culprit.line,
-			activity->culprit.qualname);
+	if (activity->route.route) {
+		fprintf(out, "  %s ", activity->route.method ? activity->route.method : "?");
+		print_clean(out, activity->route.route);
+	} else if (activity->owner_task) {
+		fputs("  task ", out);
+		print_clean(out, activity->owner_task);
+	}
+	if (activity->culprit.file) {
+		fputs("  ", out);
+		print_clean(out, activity->culprit.file);
+		fprintf(out, ":%u ", activity->culprit.line);
+		print_clean(out, activity->culprit.qualname);
+	}
 	if (what_of(activity))
 		fprintf(out, "  (%s)", what_of(activity));
-	fputc('\n', out);
-	fflush(out);
 }
 
 static void add_text(cJSON *object, const char *name, const char *text)
 {
-	if (text)
-		cJSON_AddStringToObject(object, name, text);
+	_cleanup_free_ char *clean = clean_text(text, CLEAN_UTF8);
+
+	if (clean)
+		cJSON_AddStringToObject(object, name, clean);
 	else
 		cJSON_AddNullToObject(object, name);
 }
@@ -112,18 +129,26 @@ void follow_activity(void *context, const struct activity *activity)
 	    (activity->kind != ACTIVITY_CALL && activity->kind != ACTIVITY_PAGE_FAULT &&
 	     activity->kind != ACTIVITY_GIL_WAIT && activity->kind != ACTIVITY_STEP))
 		return;
-	if (follow->json)
+	if (follow->json) {
 		print_json(activity);
-	else
-		print_line(stdout, kinds[activity->kind], activity);
+		return;
+	}
+	print_activity(stdout, kinds[activity->kind], activity);
+	putchar('\n');
+	fflush(stdout);
 }
 
 void follow_stall(void *context, const struct activity *activity, bool ended)
 {
+	char length[32];
+
 	(void)context;
-	print_line(stderr,
-		   ended ? "stall over after"
-		   : activity->flags & EVENT_F_SINCE_BEFORE ? "stalled (since before) for at least"
-							    : "stalled",
-		   activity);
+	print_activity(stderr, "stalled", activity);
+	if (ended)
+		fputs("  over", stderr);
+	if (activity->flags & EVENT_F_SINCE_BEFORE)
+		fprintf(stderr, "%s held for at least %s, since before the attach",
+			ended ? "," : " ",
+			format_duration(activity->duration_ns, length, sizeof(length)));
+	fputc('\n', stderr);
 }

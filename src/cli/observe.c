@@ -14,6 +14,8 @@
 #include "resolve/native.h"
 
 #define TICK_NS (100 * NS_PER_MS)
+#define START_TICK_NS (20 * NS_PER_MS)	/* while a program starts: its first steps count, too */
+#define START_NS (10 * NS_PER_S)
 #define ENTRIES_NS (30 * NS_PER_S)	/* how long exact entries are kept after the last need */
 
 struct observed *observed_find(struct observation *observation, pid_t pid)
@@ -80,6 +82,20 @@ static void want_entries(struct observation *observation, const struct event_sam
 	observation->entries_until_ns = sample->header.time_ns + ENTRIES_NS;
 }
 
+/* Says once more what was said while it went on, when this is the end of it. */
+static void stall_over(struct observation *observation, struct observed *observed,
+		       const struct activity *step)
+{
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		struct observed_loop *loop = &observed->loops[i];
+
+		if (loop->tid != step->tid || loop->alerted_seq != step->step_seq + 1)
+			continue;
+		loop->alert.duration_ns = step->duration_ns;
+		observation->options.on_stall(observation->options.context, &loop->alert, true);
+	}
+}
+
 static void on_event(void *context, const struct event_header *event)
 {
 	struct observation *observation = context;
@@ -101,13 +117,8 @@ static void on_event(void *context, const struct event_header *event)
 		want_entries(observation, (const void *)event);
 	if (attribute_event(&observed->view, event, observation->frames, &activity))
 		return;
-	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall) {
-		for (size_t i = 0; i < observed->loop_count; i++)
-			if (observed->loops[i].tid == activity.tid &&
-			    observed->loops[i].alerted_seq == activity.step_seq + 1)
-				observation->options.on_stall(observation->options.context,
-							      &activity, true);
-	}
+	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall)
+		stall_over(observation, observed, &activity);
 	if (observation->options.on_activity)
 		observation->options.on_activity(observation->options.context, &activity);
 	if (window_add(&observation->window, &activity))
@@ -163,9 +174,8 @@ void observation_free(struct observation *observation)
 	free(observation);
 }
 
-/* Opens the interpreter of an observed process and hands it to the probes. */
-static int observed_open(struct observation *observation, struct observed *observed,
-			 char *message, size_t size)
+int observed_open(struct observation *observation, struct observed *observed, char *message,
+		  size_t size)
 {
 	char version[32];
 	int error = target_open(observed->pid, &observed->target, message, size);
@@ -239,14 +249,30 @@ void observation_add_children(struct observation *observation, pid_t pid)
 	process_ids_free(&children);
 }
 
+/* A process that is new and has no loop yet. */
+static bool starting(const struct observation *observation)
+{
+	uint64_t now = realtime_ns();
+
+	for (size_t i = 0; i < observation->count; i++) {
+		const struct observed *observed = observation->items[i];
+
+		if (!observed->ended && !observed->tried && !observed->loop_count &&
+		    now < observed->start_realtime_ns + START_NS)
+			return true;
+	}
+	return false;
+}
+
 int observation_run(struct observation *observation, int timeout_ms)
 {
-	uint64_t now;
-	int count;
+	uint64_t now, tick = starting(observation) ? START_TICK_NS : TICK_NS;
+	int count, tick_ms = (int)(tick / NS_PER_MS);
 
-	count = collector_poll(observation->collector, timeout_ms);
+	count = collector_poll(observation->collector,
+			       timeout_ms < tick_ms ? timeout_ms : tick_ms);
 	now = monotonic_ns();
-	if (now - observation->tick_ns >= TICK_NS) {
+	if (now - observation->tick_ns >= tick) {
 		observation->tick_ns = now;
 		observation_tick(observation, now);
 	}

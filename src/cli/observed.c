@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "base/units.h"
 
-#define ALERT_NS (500 * NS_PER_MS)	/* a stall that goes on is said from this age on */
+/* A stall that goes on is said from this age on; one that was there before us is old enough. */
+#define ALERT_NS (500 * NS_PER_MS)
+#define ALERT_BEFORE_NS (100 * NS_PER_MS)
 #define INTERVAL_NS NS_PER_S
 
 void observed_note(struct observed *observed, const char *text)
@@ -193,6 +195,8 @@ int loop_open_step(struct observation *observation, struct observed *observed,
 		if (alert) {
 			activity.start_ns = start;
 			activity.duration_ns = now - start;
+			loop->alerted_seq = seq + 1;
+			loop->alert = activity;
 			observation->options.on_stall(observation->options.context, &activity,
 						      false);
 			return 0;
@@ -210,12 +214,12 @@ static void check_stall(struct observation *observation, struct observed *observ
 {
 	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
 	uint64_t start = slot->step_start_ns;
-	uint64_t limit = observation->options.stall_ns > ALERT_NS ? observation->options.stall_ns
-								  : ALERT_NS;
+	uint64_t limit = slot->flags & SLOT_SINCE_BEFORE ? ALERT_BEFORE_NS : ALERT_NS;
 
+	if (limit < observation->options.stall_ns)
+		limit = observation->options.stall_ns;
 	if (!start || now < start + limit || loop->alerted_seq == slot->seq + 1)
 		return;
-	loop->alerted_seq = slot->seq + 1;
 	loop_open_step(observation, observed, loop, now, true);
 }
 
@@ -249,9 +253,10 @@ void observation_tick(struct observation *observation, uint64_t now)
 		if (!observed->target) {
 			/* the interpreter is starting: its first epoll wait is not seen yet */
 			if (!observed->tried) {
-				observed->ended = true;
-				observation_add(observation, observed->pid, message,
-						sizeof(message));
+				int error = observed_open(observation, observed, message,
+							  sizeof(message));
+
+				observed->tried = error && error != -EAGAIN;
 			}
 			continue;
 		}

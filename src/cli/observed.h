@@ -19,6 +19,7 @@ struct observed_loop {
 	int slot;		/* of the attachment */
 	enum loop_kind kind;
 	uint64_t alerted_seq;	/* step that was reported as a stall, plus 1; 0: none */
+	struct activity alert;	/* what was said then; its frames and target are gone */
 	uint64_t last_busy_ns, last_gil_ns, last_runnable_ns;	/* at the last interval */
 	uint64_t interval_ns;
 };
@@ -58,6 +59,13 @@ struct observation {
 
 struct observed *observed_find(struct observation *observation, pid_t pid);
 void observed_note(struct observed *observed, const char *text);
+
+/*
+ * Opens the interpreter of an observed process and hands it to the probes; as
+ * observation_add().
+ */
+int observed_open(struct observation *observation, struct observed *observed, char *message,
+		  size_t size);
 
 /* Looks for loops and modules again; registers what is new. Returns how many loops there are. */
 int observed_refresh(struct observation *observation, struct observed *observed);

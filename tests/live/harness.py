@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import jsonschema
+
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = Path(__file__).resolve().parent / "services"
 LOOPSCOPE = Path(os.environ.get("LOOPSCOPE", ROOT / "build/loopscope"))
@@ -431,6 +433,8 @@ class Run:
     folder: Path
     status: int | None = None
     report: dict | None = None
+    attached: float | None = None  # time.monotonic() when the probes were there
+    interrupted: float | None = None  # and when it was told to end
     texts: dict = field(default_factory=dict)
 
     @property
@@ -484,7 +488,10 @@ def probes(pid):
 
 
 def wait_attached(process):
-    """Until the process has probes, and no more came for a while; or has ended."""
+    """Until the process has probes, and no more came for a while; or has ended.
+
+    When the last of them came.
+    """
     seen, since = 0, time.monotonic()
     deadline = since + ATTACH_SECONDS
     while process.poll() is None:
@@ -493,10 +500,11 @@ def wait_attached(process):
         if count != seen:
             seen, since = count, now
         if seen and now - since > 0.2:
-            return
+            return since
         if now > deadline:
             raise TimeoutError(f"no probes attached after {ATTACH_SECONDS} s")
         time.sleep(0.02)
+    return since
 
 
 @contextmanager
@@ -528,9 +536,10 @@ def attached(target, *options, json_report=True, wait=True, command=None, interr
         run = Run(process, folder)
         try:
             if wait:
-                wait_attached(process)
+                run.attached = wait_attached(process)
             yield run
             if interrupt and process.poll() is None:
+                run.interrupted = time.monotonic()
                 process.send_signal(signal.SIGINT)
             run.status = process.wait(REPORT_SECONDS)
         finally:
@@ -542,8 +551,22 @@ def _keep(run):
     """Read what the folder has before it goes."""
     report = run.folder / "report.json"
     run.texts = {name: run.text(name) for name in ("stdout", "stderr")}
-    if run.status is not None and report.exists():
-        run.report = json.loads(report.read_text())
+    if run.status is not None and report.exists() and report.stat().st_size:
+        run.report = checked(json.loads(report.read_text()))
+
+
+@cache
+def report_validator():
+    schema = json.loads((ROOT / "src/export/report.schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema)
+
+
+def checked(report):
+    """The report, once it is what the schema promises and its events add up."""
+    report_validator().validate(report)
+    loss = report["loss"]
+    assert loss["produced"] - loss["received"] - sum(loss["lost"].values()) == 0, loss
+    return report
 
 
 def loopscope(*arguments, seconds=60, env=None):

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that are easily told wrongly, and that the parts of a step add up."""
+
+import itertools
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from harness import Service, attached, drive, get, loading
+
+STALL_MS = 4
+FOLLOW = ("--stall", STALL_MS, "--follow", "-f", "json")
+STEP_PART = 0.01
+
+
+@pytest.fixture
+def calls(loop):
+    with Service("calls:app", loop=loop) as service:
+        get(service, "/ping")
+        yield service
+
+
+@pytest.fixture
+def stalls(loop):
+    with Service("stalls:app", loop=loop) as service:
+        get(service, "/ping")
+        yield service
+
+
+def followed(run, kind):
+    """What --follow said, of one kind, in a program's own terms."""
+    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("kind") == kind and "duration_ms" in line]
+
+
+def close_to(ms):
+    """Right within 1 ms or 1 %, and what surrounds the call in the program."""
+    return pytest.approx(ms, abs=max(1.5, ms * 0.01))
+
+
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_stop_in_a_sleep_is_no_part_of_it(calls):
+    """Stopped and continued, nanosleep goes on as restart_syscall."""
+    answers = []
+    with attached(calls, *FOLLOW) as run:
+        request = threading.Thread(target=lambda: answers.append(get(calls, "/sleep/400")))
+        request.start()
+        time.sleep(0.1)
+        os.kill(calls.pid, signal.SIGSTOP)
+        time.sleep(0.1)
+        state = state_of(calls.pid)
+        os.kill(calls.pid, signal.SIGCONT)
+        request.join()
+    assert state == "T"
+    (call,) = followed(run, "call")
+    assert call["syscall"] in ("clock_nanosleep", "nanosleep")
+    assert call["route"] == "/sleep/{ms}"
+    # The clock ran on while it was stopped: the sleep itself was that much shorter.
+    assert answers[0].json()["ms"] == pytest.approx(400, abs=5)
+    assert call["duration_ms"] == pytest.approx(300, abs=15)
+    (step,) = followed(run, "step")
+    assert step["parts_ms"]["stopped"] == pytest.approx(100, abs=15)
+    assert sum(step["parts_ms"].values()) == pytest.approx(
+        step["duration_ms"], rel=STEP_PART
+    )
+
+
+def test_vfork_is_one_call_of_the_parent(calls):
+    with attached(calls, *FOLLOW) as run:
+        answer = get(calls, "/vfork").json()
+    (call,) = [call for call in followed(run, "call") if "fork" in (call["syscall"] or "")]
+    assert answer["ms"] > 2 * STALL_MS
+    assert call["pid"] == answer["pid"]
+    assert call["syscall"] == "vfork"
+    assert call["route"] == "/vfork"
+    assert STALL_MS < call["duration_ms"] <= answer["ms"]
+    assert call["duration_ms"] >= 0.6 * answer["ms"]
+
+
+def test_a_wait_for_io_uring_is_a_call(calls):
+    with attached(calls, *FOLLOW) as run:
+        answer = get(calls, "/io-uring/50").json()
+    (call,) = followed(run, "call")
+    assert call["syscall"] == "io_uring_enter"
+    assert call["route"] == "/io-uring/{ms}"
+    assert call["duration_ms"] == close_to(answer["ms"])
+    assert [finding["route"] for finding in run.findings("blocking_call")] == ["/io-uring/{ms}"]
+
+
+def test_the_loops_own_io_uring_is_none(calls):
+    """uvloop hands changes of its epoll set over by io_uring, where it can."""
+    with attached(calls, *FOLLOW) as run:
+        drive(calls, ["/ping"] * 500, concurrency=20)
+    assert followed(run, "call") == []
+    assert run.findings() == []
+
+
+def test_an_epoll_set_of_its_own_is_a_call(stalls):
+    with attached(stalls, *FOLLOW) as run:
+        get(stalls, "/epoll/60")
+    (call,) = followed(run, "call")
+    assert call["syscall"] in ("epoll_wait", "epoll_pwait", "epoll_pwait2")
+    assert call["route"] == "/epoll/{ms}"
+    assert call["duration_ms"] == close_to(60)
+
+
+def test_a_socket_with_a_timeout_waits_in_poll(stalls):
+    with attached(stalls, *FOLLOW) as run:
+        get(stalls, "/recv-timeout/60")
+    (call,) = followed(run, "call")
+    assert call["syscall"] == "poll"
+    assert call["route"] == "/recv-timeout/{ms}"
+    assert call["peer"].startswith("127.0.0.1:")
+    assert call["duration_ms"] == pytest.approx(60, abs=2)
+
+
+PARTS = {
+    "/sleep-parts/8/5": "calls",
+    "/burn/60": "cpu_user",
+    "/epoll/40": "calls",
+    "/collect": "cpu_user",
+    "/subprocess/30": "calls",
+    "/compress/4": "cpu_user",
+}
+
+
+def test_the_parts_of_a_step_add_up(stalls):
+    with attached(stalls, *FOLLOW) as run:
+        for path in PARTS:
+            get(stalls, path)
+    steps = followed(run, "step")
+    assert len(steps) >= len(PARTS)
+    for step in steps:
+        assert sum(step["parts_ms"].values()) == pytest.approx(
+            step["duration_ms"], rel=STEP_PART
+        ), step
+    largest = [max(step["parts_ms"], key=step["parts_ms"].get) for step in steps]
+    assert "calls" in largest and "cpu_user" in largest
+
+
+def test_deep_stacks_are_counted(calls):
+    times = 6
+    with attached(calls, *FOLLOW) as run:
+        drive(calls, ["/deep/400/20"] * times, concurrency=1)
+        drive(calls, ["/deep/20/20"] * times, concurrency=1)
+    counters = run.report["self"]["counters"]
+    assert counters["stack_walks"] == 2 * times
+    assert counters["stack_truncated"] == times
+    assert counters["stack_fault"] == 0
+
+
+def test_a_healthy_loop_costs_no_walks(calls):
+    with attached(calls) as run:
+        with loading(calls, itertools.repeat("/ping"), concurrency=4, interval_s=0.002):
+            time.sleep(2)
+    counters = run.report["self"]["counters"]
+    steps = sum(loop["steps"] for target in run.report["targets"] for loop in target["loops"])
+    assert steps > 500
+    assert counters["stack_walks"] == 0
+    assert run.findings() == []
+
+
+def test_a_holder_without_a_cpu_is_counted(calls):
+    times = 5
+    with attached(calls, "--stall", STALL_MS) as run:
+        get(calls, f"/keep-gil/{times}/60")
+        with loading(calls, itertools.repeat("/ping"), concurrency=1, interval_s=0.001):
+            time.sleep(0.6)
+    assert run.report["self"]["counters"]["holder_unknown"] == times
