@@ -21,7 +21,8 @@ BUILD := build$(if $(SANITIZER),-$(SANITIZER))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 OPTIMIZE := $(if $(filter 1,$(DEBUG)),-O0 -g3,-O2 -g)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -Iinclude -I$(BUILD)
+# bpf/ for the walk of the probes, which src/resolve compiles for the host
+CPPFLAGS += -D_GNU_SOURCE -Isrc -Iinclude -Ibpf -I$(BUILD)
 CFLAGS += -std=gnu11 $(OPTIMIZE) -fno-omit-frame-pointer $(WARNINGS)
 LDLIBS += -lbpf -lelf -lz -lcjson -lpcre2-8 -lm
 

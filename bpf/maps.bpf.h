@@ -121,8 +121,11 @@ static __always_inline void count(enum counter which)
 		*value += 1;
 }
 
-/* Hands a record to user space or counts why not. */
-static __always_inline void emit(void *record, __u32 size)
+/*
+ * Hands a record to user space or counts why not.  It is read within a tick;
+ * `urgent` ones at once, because the process may end and take its names along.
+ */
+static __always_inline void emit(void *record, __u32 size, bool urgent)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
@@ -131,8 +134,8 @@ static __always_inline void emit(void *record, __u32 size)
 		count(COUNTER_dropped_on_purpose);
 		return;
 	}
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
-	    bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 4)
+	if (urgent || bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
+			      bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 4)
 		flags = BPF_RB_FORCE_WAKEUP;
 	if (bpf_ringbuf_output(&events, record, size, flags))
 		count(COUNTER_ring_full);

@@ -43,6 +43,17 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	return 0;
 }
 
+/* What was open in a loop thread that ends is for user space to judge. */
+static __always_inline void thread_end(__u32 tid)
+{
+	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
+	struct loop_slot *slot = entry ? loop_of(entry->slot) : NULL;
+
+	if (slot)
+		slot->state = LOOP_GONE;
+	bpf_map_delete_elem(&threads, &tid);
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
@@ -50,7 +61,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 
 	if (!is_followed(tgid))
 		return 0;
-	bpf_map_delete_elem(&threads, &tid);
+	thread_end(tid);
 	if (tid != tgid)
 		return 0;
 	process_record(tgid, tid, PROCESS_EXIT, 0, task->exit_code);

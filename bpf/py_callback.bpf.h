@@ -13,26 +13,31 @@
 /*
  * Both loops run each callback and each step of a task in the contextvars
  * context that was copied for it, and all that are ready live at once: within
- * one step of a loop its address tells them apart.  It is the last but one in
- * the chain; the last is that of the thread, and inside are those that the
- * callback entered itself.
+ * one step of a loop its address tells them apart.  The chain of contexts ends
+ * with that of the thread; the two before it, outermost first, go to `to`.
  */
-static __always_inline __u64 callback_of(const struct process_config *config, __u64 tstate)
+static __always_inline void callback_contexts(const struct process_config *config, __u64 tstate,
+					      __u64 to[2])
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 context = 0, inner = 0, outer;
+	__u64 context = 0, outer, inner = 0, innermost = 0;
 
+	to[0] = 0;
+	to[1] = 0;
 	if (!tstate || read_u64(tstate + layout->tstate_context, &context))
-		return 0;
+		return;
 	for (__u32 i = 0; i < MAX_CONTEXTS && context; i++) {
 		if (read_u64(context + layout->context_prev, &outer))
-			return 0;
-		if (!outer)
-			return inner;
+			return;
+		if (!outer) {
+			to[0] = inner;
+			to[1] = innermost;
+			return;
+		}
+		innermost = inner;
 		inner = context;
 		context = outer;
 	}
-	return 0;
 }
 
 #endif

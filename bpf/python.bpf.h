@@ -7,14 +7,33 @@
 #include "py_read.bpf.h"
 
 /*
- * Fills s->stack and s->request of the calling thread; `slot` is NULL on a
- * thread without a loop.
+ * A pid that was given to another process before user space heard of the end
+ * of the observed one is not that process: identity is tgid and start time.
  */
-static __always_inline void record_python(struct scratch *s, __u32 context, __u32 process,
+static __always_inline bool same_process(__u32 process)
+{
+	struct process_runtime *runtime = bpf_map_lookup_elem(&process_runtimes, &process);
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
+
+	if (!runtime)
+		return false;
+	if (!runtime->start_ns)
+		runtime->start_ns = start;
+	return runtime->start_ns == start;
+}
+
+/*
+ * Fills s->stack and s->request of the calling thread; `slot` is NULL on a
+ * thread without a loop.  False: not the process that is observed.
+ */
+static __always_inline bool record_python(struct scratch *s, __u32 context, __u32 process,
 					  const struct loop_slot *slot, __u64 tstate)
 {
 	__u64 task = 0;
 
+	if (!same_process(process))
+		return false;
 	s->walk.context = context;
 	s->walk.process = process;
 	s->walk.tstate = tstate;
@@ -37,6 +56,7 @@ static __always_inline void record_python(struct scratch *s, __u32 context, __u3
 		count(COUNTER_task_fault);
 	if (s->walk.faults & WALK_PARENT_LIMIT)
 		count(COUNTER_parent_limit);
+	return true;
 }
 
 #endif

@@ -22,7 +22,7 @@ static __always_inline void record_begin(void *record, __u32 fixed, __u16 kind, 
 }
 
 /* Sends a record whose stack comes last. */
-#define record_send_stack(record) \
+#define record_send_stack(record, urgent) \
 	do { \
 		__u32 frames_ = (record)->stack.count; \
 		if (frames_ > LS_MAX_FRAMES) \
@@ -30,13 +30,14 @@ static __always_inline void record_begin(void *record, __u32 fixed, __u16 kind, 
 		(record)->header.size = __builtin_offsetof(typeof(*(record)), stack.frames) + \
 					frames_ * sizeof(struct frame_record); \
 		emit((record), __builtin_offsetof(typeof(*(record)), stack.frames) + \
-				       frames_ * sizeof(struct frame_record)); \
+				       frames_ * sizeof(struct frame_record), \
+		     (urgent)); \
 	} while (0)
 
 #define record_send(record) \
 	do { \
 		(record)->header.size = sizeof(*(record)); \
-		emit((record), sizeof(*(record))); \
+		emit((record), sizeof(*(record)), false); \
 	} while (0)
 
 #endif

@@ -42,15 +42,16 @@ static __always_inline void sample_record(struct scratch *s,
 	if (slot) {
 		sample->step_seq = slot->seq;
 		sample->step_start_ns = slot->step_start_ns;
-		sample->callback = callback_of(config, tstate);
+		callback_contexts(config, tstate, sample->contexts);
 		slot->samples++;
 		if (collecting)
 			slot->gc_samples++;
 	}
-	record_python(s, CONTEXT_SAMPLE, sample->process, slot, tstate);
+	if (!record_python(s, CONTEXT_SAMPLE, sample->process, slot, tstate))
+		return;
 	if (!sample->request.task)
 		sample->header.flags |= EVENT_F_NO_TASK;
-	record_send_stack(sample);
+	record_send_stack(sample, false);
 }
 
 /* A loop waits for the GIL: does the interrupted thread hold it? */

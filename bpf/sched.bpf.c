@@ -16,7 +16,8 @@ static __noinline int fault_begin(struct scratch *s, struct loop_slot *slot, __s
 		     EVENT_PAGE_FAULT, now, slot->tgid, slot->tid);
 	fault->step_seq = slot->seq;
 	fault->process = slot->process;
-	record_python(s, CONTEXT_SWITCH, slot->process, slot, slot->tstate);
+	if (!record_python(s, CONTEXT_SWITCH, slot->process, slot, slot->tstate))
+		return 0;
 	bpf_probe_read_kernel(kept, sizeof(*kept), fault);
 	return 0;
 }
@@ -35,7 +36,7 @@ static __always_inline void fault_end(struct loop_slot *slot, __s32 index, __u64
 	if (fault) {
 		fault->duration_ns = slot->fault_pending_ns;
 		fault->faults = slot->faults_pending;
-		record_send_stack(fault);
+		record_send_stack(fault, false);
 	}
 	slot->fault_pending_ns = 0;
 	slot->faults_pending = 0;
@@ -56,9 +57,12 @@ static __always_inline void switch_out(struct loop_slot *slot, __s32 index,
 	struct call_registers regs;
 	struct scratch *s;
 
+	if (slot->off_ns)
+		arrived_unseen(slot, prev, now);
 	cpu_piece(slot, now);
 	if (preempt || state == TASK_RUNNING) {
 		slot->off_kind = OFF_RUNNABLE;
+		slot->off_run_delay = BPF_CORE_READ(prev, sched_info.run_delay);
 		goto out;
 	}
 	if (state & (TASK_STOPPED | TASK_TRACED | TASK_FROZEN)) {
@@ -113,6 +117,8 @@ static __always_inline void switch_in(struct loop_slot *slot, __s32 index,
 			break;
 		}
 	}
+	if (!slot->off_ns)
+		cpu_piece(slot, now); /* it was not seen to leave */
 	slot->off_kind = OFF_NONE;
 	slot->off_ns = 0;
 	slot->on_ns = now;

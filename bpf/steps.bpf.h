@@ -33,6 +33,34 @@ static __always_inline void cpu_piece(struct loop_slot *slot, __u64 now)
 	slot->on_ns = now;
 }
 
+/*
+ * The thread runs, but was not seen to get its CPU: kernels leave out a switch
+ * now and then (seen on 6.18, by their own trace as well).  The scheduler's
+ * books tell the wait from the work.
+ */
+static __always_inline void arrived_unseen(struct loop_slot *slot, struct task_struct *task,
+					   __u64 now)
+{
+	__u64 off = since(now, slot->off_ns);
+
+	if (slot->step_start_ns && !slot->call_start_ns) {
+		if (slot->off_kind == OFF_RUNNABLE) {
+			__u64 delay = less(BPF_CORE_READ(task, sched_info.run_delay),
+					   slot->off_run_delay);
+
+			off = delay < off ? delay : off;
+			slot->parts.runnable_ns += off;
+		} else if (slot->off_kind == OFF_STOPPED) {
+			slot->parts.stopped_ns += off;
+		} else if (slot->off_kind == OFF_FAULT) {
+			slot->parts.page_fault_ns += off;
+		}
+	}
+	slot->on_ns = slot->off_ns + off;
+	slot->off_ns = 0;
+	slot->off_kind = OFF_NONE;
+}
+
 /* Ends the wait for the GIL that is being gathered; own context. */
 static __always_inline void gil_wait_end(struct scratch *s, struct loop_slot *slot, __u64 now)
 {

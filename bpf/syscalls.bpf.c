@@ -74,11 +74,56 @@ static __noinline int call_record(struct scratch *s, struct loop_slot *slot,
 	call->number = end->number;
 	call->process = slot->process;
 	describe_call(&call->target, end->number, slot->call_args);
-	record_python(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate);
+	if (!record_python(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate))
+		return 0;
 	if (!call->request.task)
 		call->header.flags |= EVENT_F_NO_TASK;
-	record_send_stack(call);
+	record_send_stack(call, call->duration_ns >= probe.urgent_ns);
 	return 0;
+}
+
+#define HOLDER_SLICES 3	/* of 5 ms each without a clock sample of the holder */
+
+/*
+ * A loop has waited for the GIL for a while and the clock has not met its
+ * holder on any CPU: it sleeps with the GIL.  Its stack stands still, so the
+ * waiter, who shares its memory, can walk it.
+ */
+static __noinline int holder_asleep(struct scratch *s, struct loop_slot *slot, __u64 now)
+{
+	struct process_config *config = process_of_slot(slot->process);
+	struct event_sample *sample = scratch_record(s, event_sample);
+	__u32 process = slot->process, tid = 0;
+	struct process_runtime *runtime;
+	__u64 tstate;
+
+	runtime = bpf_map_lookup_elem(&process_runtimes, &process);
+	if (!config || !runtime || runtime->holder_ns >= slot->gil_start_ns)
+		return 0;
+	if (read_u64(config->gil + config->layout.gil_last_holder, &tstate) || !tstate ||
+	    tstate == slot->tstate)
+		return 0;
+	read_u32(tstate + config->layout.tstate_native_thread_id, &tid);
+	record_begin(sample, __builtin_offsetof(struct event_sample, stack.frames), EVENT_HOLDER,
+		     now, slot->tgid, tid);
+	sample->process = process;
+	sample->number = -1;
+	sample->holder_for_ns = slot->gil_ns;
+	if (!record_python(s, CONTEXT_SYSCALL, process, NULL, tstate))
+		return 0;
+	if (!sample->request.task)
+		sample->header.flags |= EVENT_F_NO_TASK;
+	record_send_stack(sample, false);
+	return 0;
+}
+
+/* Is a call one of those that a wait for the GIL is made of? */
+static __always_inline bool is_gil_futex(const struct loop_slot *slot,
+					 const struct call_registers *regs)
+{
+	struct process_config *config = process_of_slot(slot->process);
+
+	return regs->number == NR_FUTEX && config && in_gil(config, regs->args[0]);
 }
 
 /* A call that slept ends. */
@@ -115,6 +160,9 @@ static __always_inline void slept_end(struct scratch *s, struct loop_slot *slot,
 		slot->gil_last_ns = now;
 		slot->gil_slices++;
 		slot->parts.gil_ns += end.duration_ns;
+		slot->flags &= ~SLOT_GIL_CALL;
+		if (slot->gil_slices % HOLDER_SLICES == 0)
+			holder_asleep(s, slot, now);
 		return;
 	}
 	slot->calls++;
@@ -194,6 +242,8 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 		epoll_seen(s, tgid, tid, (int)regs.args[0], now);
 		return 0;
 	}
+	if (slot->off_ns)
+		arrived_unseen(slot, (struct task_struct *)bpf_get_current_task(), now);
 	if (is_epoll_wait(regs.number)) {
 		if (slot->epoll_fd < 0)
 			learn_epoll(s, slot, (int)regs.args[0]);
@@ -218,7 +268,7 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 	} else if (slot->enter_ns || slot->kernel_sample_ns) {
 		awake_end(s, slot, &regs, result, now);
 	}
-	if (slot->gil_ns && !(slot->flags & SLOT_GIL_CALL))
+	if (slot->gil_ns && !is_gil_futex(slot, &regs))
 		gil_wait_end(s, slot, now);
 	slot->enter_ns = 0;
 	slot->kernel_sample_ns = 0;

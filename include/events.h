@@ -146,7 +146,7 @@ struct event_sample {
 	__u64 step_seq;
 	__u64 step_start_ns;
 	__u64 holder_for_ns;	/* HOLDER: how long a loop of this process has waited by now */
-	__u64 callback;		/* SAMPLE: tells callbacks of one step apart, 0: not known */
+	__u64 contexts[2];	/* SAMPLE: first contextvars contexts entered, 0: none */
 	__s32 number;		/* system call it was in, -1: none */
 	__u32 process;
 	struct request_record request;
@@ -238,7 +238,8 @@ struct loop_slot {
 	__u64 off_ns;		/* when it left the CPU, 0: on it */
 	__u64 on_ns;		/* when it got it */
 	__u64 enter_ns;		/* entry of the open call when sys_enter is attached */
-	__u64 call_run_delay, step_run_delay;	/* sched_info.run_delay at their start */
+	__u64 call_run_delay;	/* sched_info.run_delay at its start */
+	__u64 off_run_delay;	/* and when it left the CPU without going to sleep */
 	__u64 call_stopped_ns;	/* stops inside the open call */
 	__u64 step_utime, step_stime;
 	__u64 kernel_sample_ns;	/* first clock sample inside the call on CPU */

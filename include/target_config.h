@@ -171,6 +171,7 @@ struct thread_entry {
 struct process_runtime {
 	__u64 gil_wait_since;	/* 0: no loop thread waits */
 	__u64 holder_ns;	/* last sample of the thread that had it */
+	__u64 start_ns;		/* start_boottime of the process, once it was seen */
 };
 
 /* Knobs of the probes, the same for all processes. In .rodata, set before load. */
@@ -178,6 +179,7 @@ struct probe_config {
 	__u64 slow_call_ns;	/* a system call of a loop thread is recorded from here on */
 	__u64 step_ns;		/* a step is recorded from here on */
 	__u64 sample_after_ns;	/* a step is sampled from this age on */
+	__u64 urgent_ns;	/* calls that user space is woken up for */
 	__u32 drop_per_mille;	/* events dropped on purpose, for tests */
 	__u32 pad;
 };

@@ -61,6 +61,7 @@ static int load(struct attachment *a, const struct attach_options *options, char
 	skeleton->rodata->probe.slow_call_ns = options->slow_call_ns;
 	skeleton->rodata->probe.step_ns = options->step_ns;
 	skeleton->rodata->probe.sample_after_ns = options->sample_after_ns;
+	skeleton->rodata->probe.urgent_ns = options->urgent_ns;
 	skeleton->rodata->probe.drop_per_mille = options->drop_per_mille;
 	if (options->ring_bytes)
 		bpf_map__set_max_entries(skeleton->maps.events, options->ring_bytes);
@@ -325,6 +326,14 @@ void attach_remove_loop(struct attachment *a, int slot)
 	tid = a->loops[slot].tid;
 	bpf_map_delete_elem(bpf_map__fd(a->skeleton->maps.threads), &tid);
 	a->loops[slot].state = LOOP_GONE;
+	if (a->loops[slot].step_start_ns) {
+		uint64_t open = monotonic_ns() - a->loops[slot].step_start_ns;
+
+		a->loops[slot].busy_ns += open;
+		if (open > a->loops[slot].step_max_ns)
+			a->loops[slot].step_max_ns = open;
+		a->loops[slot].step_start_ns = 0;
+	}
 }
 
 /* What the thread has waited for a CPU in its life; 0 when this kernel does not say. */

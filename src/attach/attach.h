@@ -16,6 +16,7 @@ struct attach_options {
 	uint64_t slow_call_ns;
 	uint64_t step_ns;	/* a step is recorded from here on */
 	uint64_t sample_after_ns;
+	uint64_t urgent_ns;	/* user space is woken up for calls as long as that */
 	unsigned rate_hz;	/* clock samples a second and CPU */
 	unsigned ring_bytes;	/* power of two, 0: as built */
 	unsigned drop_per_mille;

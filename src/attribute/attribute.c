@@ -193,6 +193,20 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	return 0;
 }
 
+/*
+ * Address of the context that the loop entered for a callback: the first one, but
+ * uvloop goes through its ready queue within a context of its own.
+ */
+static uint64_t callback_of(const struct process_view *view, pid_t tid, const uint64_t *contexts)
+{
+	const struct target *target = view->target;
+
+	for (size_t i = 0; i < target->loop_count; i++)
+		if (target->loops[i].tid == tid && target->loops[i].kind == LOOP_KIND_UVLOOP)
+			return contexts[1] ? contexts[1] : contexts[0];
+	return contexts[0];
+}
+
 static void attribute_sample(const struct process_view *view, const struct event_sample *sample,
 			     struct frame *frames, struct activity *activity)
 {
@@ -201,7 +215,7 @@ static void attribute_sample(const struct process_view *view, const struct event
 	activity->duration_ns = sample->holder_for_ns;
 	activity->step_seq = sample->step_seq;
 	activity->number = sample->number;
-	activity->callback = sample->callback;
+	activity->callback = callback_of(view, activity->tid, sample->contexts);
 	name_python(view, &sample->request, &sample->stack, frames, activity);
 	activity->native = native_name(view->natives, view->target, sample->ip);
 }

@@ -183,6 +183,7 @@ static int observe(const struct options *options, pid_t pid, struct program *pro
 		.attach = { .slow_call_ns = options->slow_call_ns,
 			    .step_ns = options->slow_call_ns,
 			    .sample_after_ns = SAMPLE_AFTER_NS,
+			    .urgent_ns = options->stall_ns,
 			    .rate_hz = options->rate_hz,
 			    .ring_bytes = options->ring_bytes,
 			    .drop_per_mille = options->drop_per_mille },

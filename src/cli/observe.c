@@ -28,6 +28,8 @@ struct observed *observed_find(struct observation *observation, pid_t pid)
 
 static void observed_free(struct observed *observed)
 {
+	for (size_t i = 0; i < observed->loop_count; i++)
+		free(observed->loops[i].seen);
 	code_cache_free(observed->view.codes);
 	route_cache_free(observed->view.routes);
 	role_table_free(&observed->roles);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/intern.h"
@@ -100,12 +101,12 @@ void observed_end(struct observation *observation, struct observed *observed, co
 	uint64_t now = monotonic_ns();
 	char text[128];
 
+	observed->ended = true;
 	for (size_t i = 0; i < observed->loop_count; i++) {
 		loop_open_step(observation, observed, &observed->loops[i], now, false);
 		attach_remove_loop(observation->attachment, observed->loops[i].slot);
 	}
 	attach_remove_process(observation->attachment, observed->process);
-	observed->ended = true;
 	if (!observed->target)
 		return;
 	snprintf(text, sizeof(text), "pid %d %s while it was observed", observed->pid, note);
@@ -166,6 +167,23 @@ static void open_step(const volatile struct loop_slot *slot, uint64_t now, struc
 	step->process = slot->process;
 }
 
+/*
+ * A process that is killed in the middle of a stall takes its memory along:
+ * the stack is then the one of the last time that the stall was looked at.
+ */
+static void remember_stack(struct observed_loop *loop, struct event_call *call)
+{
+	if (call->stack.count) {
+		if (!loop->seen)
+			loop->seen = malloc(sizeof(*loop->seen));
+		if (loop->seen)
+			*loop->seen = *call;
+	} else if (loop->seen && loop->seen->step_seq == call->step_seq) {
+		call->request = loop->seen->request;
+		call->stack = loop->seen->stack;
+	}
+}
+
 int loop_open_step(struct observation *observation, struct observed *observed,
 		   struct observed_loop *loop, uint64_t now, bool alert)
 {
@@ -178,12 +196,15 @@ int loop_open_step(struct observation *observation, struct observed *observed,
 
 	if (!start || now <= start || !observed->target)
 		return 0;
+	if (slot->state == LOOP_GONE && !observed->ended)
+		return 0; /* the thread ended, its process did not: no step was left */
 	open_step(slot, now, &step);
 	if (alert || in_call) {
 		if (open_call(observed, slot, now, &call))
 			return 0;
 		if (slot->seq != seq || slot->step_start_ns != start)
 			return 0; /* it went on while we looked */
+		remember_stack(loop, &call);
 		memset(&activity, 0, sizeof(activity));
 		activity.pid = observed->pid;
 		activity.tid = loop->tid;

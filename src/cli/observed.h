@@ -17,6 +17,7 @@
 struct observed_loop {
 	pid_t tid;
 	int slot;		/* of the attachment */
+	struct event_call *seen;	/* owned: the last open call that was looked at, or NULL */
 	enum loop_kind kind;
 	uint64_t alerted_seq;	/* step that was reported as a stall, plus 1; 0: none */
 	struct activity alert;	/* what was said then; its frames and target are gone */

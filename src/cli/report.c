@@ -46,19 +46,21 @@ static uint64_t histogram_at(const volatile struct loop_slot *slot, double share
 	return slot->step_max_ns;
 }
 
-static struct loop_summary loop_summary_of(const volatile struct loop_slot *slot, uint64_t length)
+static struct loop_summary loop_summary_of(const volatile struct loop_slot *slot, uint64_t now,
+					   uint64_t length)
 {
-	uint64_t steps = slot->steps;
+	uint64_t steps = slot->steps, start = slot->step_start_ns;
+	uint64_t open = start && now > start ? now - start : 0;
 	struct loop_summary loop = { .tid = (pid_t)slot->tid, .steps = steps };
 
-	loop.busy_ratio = length ? (double)slot->busy_ns / (double)length : 0;
+	loop.busy_ratio = length ? (double)(slot->busy_ns + open) / (double)length : 0;
 	if (loop.busy_ratio > 1)
 		loop.busy_ratio = 1;
 	loop.step.count = steps;
 	loop.step.total = slot->busy_ns;
 	loop.step.mean = steps ? slot->busy_ns / steps : 0;
 	loop.step.min = slot->step_min_ns;
-	loop.step.max = slot->step_max_ns;
+	loop.step.max = open > slot->step_max_ns ? open : slot->step_max_ns;
 	loop.step.p50 = histogram_at(slot, 0.5);
 	loop.step.p90 = histogram_at(slot, 0.9);
 	loop.step.p99 = histogram_at(slot, 0.99);
@@ -75,7 +77,7 @@ static const char *loop_kind_name(const struct observed *observed)
 }
 
 static int fill_target(struct observation *observation, struct observed *observed,
-		       uint64_t length, struct target_summary *target)
+		       uint64_t now, uint64_t length, struct target_summary *target)
 {
 	*target = (struct target_summary){
 		.pid = observed->pid, .cmdline = observed->cmdline, .python = observed->python,
@@ -88,14 +90,17 @@ static int fill_target(struct observation *observation, struct observed *observe
 		return -ENOMEM;
 	for (size_t i = 0; i < observed->loop_count; i++)
 		target->loops[target->loop_count++] = loop_summary_of(
-			&attach_loops(observation->attachment)[observed->loops[i].slot], length);
+			&attach_loops(observation->attachment)[observed->loops[i].slot], now,
+			length);
 	for (size_t i = 0; i < observed->note_count; i++)
 		target->notes[target->note_count++] = observed->notes[i];
 	return 0;
 }
 
-static int fill_targets(struct observation *observation, uint64_t length, struct report *report)
+static int fill_targets(struct observation *observation, uint64_t now, struct report *report)
 {
+	uint64_t length = now - observation->start_ns;
+
 	report->targets = calloc(observation->count + 1, sizeof(*report->targets));
 	if (!report->targets)
 		return -ENOMEM;
@@ -104,7 +109,7 @@ static int fill_targets(struct observation *observation, uint64_t length, struct
 
 		if (!observation->items[i]->target)
 			continue;
-		error = fill_target(observation, observation->items[i], length,
+		error = fill_target(observation, observation->items[i], now, length,
 				    &report->targets[report->target_count++]);
 		if (error)
 			return error;
@@ -195,7 +200,7 @@ int observation_report(struct observation *observation, struct report *report)
 	input.realtime_offset_ns = (int64_t)(report->end_ns - now);
 	error = fill_loss(observation, report, &input.lost);
 	if (!error)
-		error = fill_targets(observation, now - observation->start_ns, report);
+		error = fill_targets(observation, now, report);
 	if (!error)
 		error = detect_all(&input, &findings);
 	fill_self(observation, report);

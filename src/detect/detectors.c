@@ -80,7 +80,7 @@ void finding_finish(const struct detect_input *input, struct finding *finding)
 	hash = hash_text(hash, finding->culprit.file);
 	hash = hash_text(hash, finding->culprit.qualname);
 	snprintf(finding->id, sizeof(finding->id), "%016llx", (unsigned long long)hash);
-	if (finding->duration.max >= thresholds->critical_ns || finding->ongoing ||
+	if (finding->duration.max >= thresholds->critical_ns ||
 	    (double)finding->duration.total > thresholds->critical_share * (double)length)
 		finding->severity = SEVERITY_CRITICAL;
 	if (input->lost)

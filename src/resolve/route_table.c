@@ -303,10 +303,33 @@ const struct route_entry *route_table_endpoint(const struct route_table *table, 
 	return NULL;
 }
 
-const char *route_table_prefix(const struct route_table *table, uint64_t app)
+const struct route_entry *route_table_object(const struct route_table *table, uint64_t object,
+					     bool *ret_several)
 {
-	for (size_t i = 0; app && i < table->apps.count; i++)
-		if (table->apps.items[i].app == app)
-			return table->apps.items[i].prefix;
-	return NULL;
+	const struct route_entry *found = NULL;
+
+	*ret_several = false;
+	for (size_t i = 0; object && i < table->count; i++) {
+		if (table->items[i].object != object)
+			continue;
+		*ret_several |= found && found->route != table->items[i].route;
+		if (!found)
+			found = &table->items[i];
+	}
+	return found;
+}
+
+const char *route_table_prefix(const struct route_table *table, uint64_t app, bool *ret_several)
+{
+	const char *found = NULL;
+
+	*ret_several = false;
+	for (size_t i = 0; app && i < table->apps.count; i++) {
+		if (table->apps.items[i].app != app)
+			continue;
+		*ret_several |= found && found != table->apps.items[i].prefix;
+		if (!found)
+			found = table->apps.items[i].prefix;
+	}
+	return found;
 }

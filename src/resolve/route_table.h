@@ -50,7 +50,14 @@ const struct route_entry *route_table_match(struct route_table *table, const cha
 const struct route_entry *route_table_endpoint(const struct route_table *table,
 					       uint64_t endpoint);
 
-/* Full prefix of a mounted application, NULL when it is none. */
-const char *route_table_prefix(const struct route_table *table, uint64_t app);
+/* Entry of a route object, NULL when there is none; `ret_several`: it is mounted more than once. */
+const struct route_entry *route_table_object(const struct route_table *table, uint64_t object,
+					     bool *ret_several);
+
+/*
+ * Full prefix of a mounted application, NULL when it is none; `ret_several`: it is mounted
+ * at another place as well.
+ */
+const char *route_table_prefix(const struct route_table *table, uint64_t app, bool *ret_several);
 
 #endif

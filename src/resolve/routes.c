@@ -19,6 +19,7 @@ struct cached_route {
 	uint64_t route, context, endpoint, app;
 	const char *text;
 	uint64_t endpoint_code;
+	bool several;	/* mounted at more than one place: its path decides */
 };
 
 struct route_cache {
@@ -105,28 +106,42 @@ static const char *context_format(const struct route_cache *cache,
 	return NULL;
 }
 
-/* Template of a routed request with its mounts; NULL when it cannot be told. */
-static const char *routed_text(struct route_cache *cache, const struct request_record *request)
+/* The template of a format below the mounts of its application. */
+static const char *mounted_text(struct route_cache *cache, const struct request_record *request,
+				const char *text, bool *ret_several)
 {
-	const char *text = context_format(cache, request), *prefix;
-	const struct route_entry *entry;
+	const char *prefix = route_table_prefix(&cache->table, request->app, ret_several);
 	char full[2048];
 
-	if (!text)
-		text = format_of(cache, request->route);
-	if (!text) {
-		entry = route_table_endpoint(&cache->table, request->endpoint);
-		if (!entry) {
-			read_table(cache);
-			entry = route_table_endpoint(&cache->table, request->endpoint);
-		}
-		return entry ? entry->route : NULL;
-	}
-	prefix = route_table_prefix(&cache->table, request->app);
 	if (!prefix || !*prefix)
 		return text;
 	snprintf(full, sizeof(full), "%s%s", prefix, text);
 	return intern(full);
+}
+
+/* Template of a routed request with its mounts; NULL when it cannot be told. */
+static const char *routed_text(struct route_cache *cache, const struct request_record *request,
+			       bool *ret_several)
+{
+	const char *text = context_format(cache, request);
+	const struct route_entry *entry;
+
+	*ret_several = false;
+	if (text)
+		return mounted_text(cache, request, text, ret_several);
+	/* mounts that are no application have prefixes as well: the table knows them */
+	entry = route_table_object(&cache->table, request->route, ret_several);
+	if (entry)
+		return entry->route;
+	text = format_of(cache, request->route);
+	if (text)
+		return mounted_text(cache, request, text, ret_several);
+	entry = route_table_endpoint(&cache->table, request->endpoint);
+	if (!entry) {
+		read_table(cache);
+		entry = route_table_endpoint(&cache->table, request->endpoint);
+	}
+	return entry ? entry->route : NULL;
 }
 
 static const struct cached_route *routed(struct route_cache *cache,
@@ -140,7 +155,8 @@ static const struct cached_route *routed(struct route_cache *cache,
 	    slot->endpoint == request->endpoint && slot->app == request->app)
 		return slot;
 	*slot = (struct cached_route){ request->route, request->context, request->endpoint,
-				       request->app, routed_text(cache, request), 0 };
+				       request->app, NULL, 0, false };
+	slot->text = routed_text(cache, request, &slot->several);
 	if (py_callable_code(&cache->target->py, request->endpoint, &slot->endpoint_code))
 		slot->endpoint_code = 0;
 	return slot;
@@ -180,6 +196,21 @@ const char *route_fold(const char *path)
 	return intern_bytes(text, used);
 }
 
+/* The entry that the path of a request leads to; NULL when it is not known whole. */
+static const struct route_entry *entry_of_path(struct route_cache *cache,
+					       const struct request_record *request,
+					       const char *method)
+{
+	char path[LS_PATH_BYTES + 1];
+
+	if (request->path_len > LS_PATH_BYTES)
+		return NULL;
+	memcpy(path, request->path, LS_PATH_BYTES);
+	path[LS_PATH_BYTES] = '\0';
+	return route_table_match(&cache->table, method, request->scope_type == SCOPE_WEBSOCKET,
+				 path);
+}
+
 /* Not routed yet, or answered without a route. */
 static void unrouted(struct route_cache *cache, const struct request_record *request,
 		     struct route_name *name)
@@ -200,10 +231,7 @@ static void unrouted(struct route_cache *cache, const struct request_record *req
 		name->folded = true;
 		return;
 	}
-	if (request->path_len > LS_PATH_BYTES)
-		return;
-	entry = route_table_match(&cache->table, name->method,
-				  request->scope_type == SCOPE_WEBSOCKET, path);
+	entry = entry_of_path(cache, request, name->method);
 	if (!entry)
 		return;
 	name->route = entry->route;
@@ -216,6 +244,7 @@ void route_resolve(struct route_cache *cache, const struct request_record *reque
 		   struct route_name *ret_name)
 {
 	const struct cached_route *slot;
+	const struct route_entry *entry;
 	char method[sizeof(request->method) + 1] = "";
 
 	*ret_name = (struct route_name){ 0 };
@@ -227,7 +256,10 @@ void route_resolve(struct route_cache *cache, const struct request_record *reque
 	if (request->route || request->endpoint) {
 		slot = routed(cache, request);
 		if (slot->text) {
-			ret_name->route = slot->text;
+			entry = slot->several ? entry_of_path(cache, request, ret_name->method)
+					      : NULL;
+			ret_name->route = entry && entry->object == request->route ? entry->route
+										   : slot->text;
 			ret_name->endpoint_code = slot->endpoint_code;
 			return;
 		}

@@ -28,7 +28,7 @@ static const struct code_role *ls_code_role(const struct process_config *config,
 	return NULL;
 }
 
-#include "../../bpf/py_frames.bpf.h"
+#include "py_frames.bpf.h"
 
 int role_table_set(struct role_table *table, uint64_t code, const struct code_role *role)
 {

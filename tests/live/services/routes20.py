@@ -208,7 +208,7 @@ app.router.routes.append(Route("/health", health))
 @app.get("/files/{path:path}")
 async def get_file(path: str, response: Response):
     time.sleep(SLEEP_S)
-    told(response, "GET /files/{path:path}", "get_file")
+    told(response, "GET /files/{path}", "get_file")
 
 
 @app.post("/echo/{word}")
@@ -243,6 +243,6 @@ ROUTES = [
     ("GET", "/plain/index", "GET /plain/index"),
     ("GET", "/plain/deep/p{n}", "GET /plain/deep/{page}"),
     ("GET", "/health", "GET /health"),
-    ("GET", "/files/a/{n}.txt", "GET /files/{path:path}"),
+    ("GET", "/files/a/{n}.txt", "GET /files/{path}"),
     ("POST", "/echo/w{n}", "POST /echo/{word}"),
 ]

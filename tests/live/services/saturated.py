@@ -2,7 +2,8 @@
 """A loop that is full of small callbacks, and the same work with room between.
 
 Several kinds of tasks wait at a gate. Opened all at once they fill one step of
-the loop, none of them for long; opened a few at a time they hurt nobody.
+the loop, none of them for long; opened a few at a time they hurt nobody. One
+function as thousands of callbacks, of tasks, and as a single callback.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import truth
 from fastapi import FastAPI
 
 WORK = 1500
+TALLY = 4000
 BATCH = 20
 PAUSE_S = 0.010
 
@@ -31,6 +33,16 @@ class Round:
         self.last = ended
         self.longest = max(self.longest, ended - began)
         self.count += 1
+
+    def write(self, route, kind):
+        truth.write(
+            route=route,
+            kind=kind,
+            start_ns=self.first,
+            end_ns=self.last,
+            callbacks=self.count,
+            longest_ns=self.longest,
+        )
 
 
 async def parse(gate, current):
@@ -75,9 +87,57 @@ async def crowd(gate, count, current):
     return tasks
 
 
+def tally(rounds, current):
+    began = time.monotonic_ns()
+    for _ in range(rounds):
+        sum(range(TALLY))
+    current.ran(began)
+
+
+async def tally_later(gate, current):
+    await gate.wait()
+    tally(1, current)
+
+
 @app.get("/ping")
 async def ping():
     return {}
+
+
+@app.get("/callbacks/{count}")
+async def callbacks(count: int):
+    """Callbacks of one function, in no task."""
+    loop, current = asyncio.get_running_loop(), Round()
+    done = loop.create_future()
+    for _ in range(count):
+        loop.call_soon(tally, 1, current)
+    loop.call_soon(done.set_result, None)
+    await done
+    current.write("GET /callbacks/{count}", "loop_saturated")
+
+
+@app.get("/tasks/{count}")
+async def tasks(count: int):
+    """Tasks of one coroutine function."""
+    gate, current, crowded = asyncio.Event(), Round(), []
+    for number in range(count):
+        crowded.append(asyncio.create_task(tally_later(gate, current)))
+        if number % BATCH == 0:
+            await asyncio.sleep(0.001)
+    gate.set()
+    await asyncio.wait(crowded)
+    current.write("GET /tasks/{count}", "loop_saturated")
+
+
+@app.get("/one/{rounds}")
+async def one(rounds: int):
+    """As much work in a single callback of the same function."""
+    loop, current = asyncio.get_running_loop(), Round()
+    done = loop.create_future()
+    loop.call_soon(tally, rounds, current)
+    loop.call_soon(done.set_result, None)
+    await done
+    current.write("GET /one/{rounds}", "cpu_stall")
 
 
 @app.get("/burst/{tasks}/{rounds}")
@@ -87,14 +147,7 @@ async def burst(tasks: int, rounds: int):
     for (gate, current), crowded in zip(gates, crowds, strict=True):
         gate.set()
         await asyncio.wait(crowded)
-        truth.write(
-            route="GET /burst/{tasks}/{rounds}",
-            kind="loop_saturated",
-            start_ns=current.first,
-            end_ns=current.last,
-            callbacks=current.count,
-            longest_ns=current.longest,
-        )
+        current.write("GET /burst/{tasks}/{rounds}", "loop_saturated")
 
 
 @app.get("/spread/{tasks}/{rounds}")
@@ -106,11 +159,4 @@ async def spread(tasks: int, rounds: int):
         gate.set()
         await asyncio.wait(crowded)
         await asyncio.sleep(PAUSE_S)
-    truth.write(
-        route="GET /spread/{tasks}/{rounds}",
-        kind="healthy",
-        start_ns=current.first,
-        end_ns=current.last,
-        callbacks=current.count,
-        longest_ns=current.longest,
-    )
+    current.write("GET /spread/{tasks}/{rounds}", "healthy")
