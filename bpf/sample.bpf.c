@@ -69,6 +69,15 @@ static __always_inline __u64 holder_tstate(const struct process_config *config)
 	return thread == BPF_CORE_READ(task, thread.fsbase) ? tstate : 0;
 }
 
+/* The call that the thread is in has no known entry: it has lasted from now on at least. */
+static __always_inline void kernel_sample(struct loop_slot *slot, __u64 now)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	slot->kernel_sample_ns = now;
+	slot->call_run_delay = BPF_CORE_READ(task, sched_info.run_delay);
+}
+
 SEC("perf_event")
 int cpu_clock(struct perf_sample_context *ctx)
 {
@@ -99,8 +108,9 @@ int cpu_clock(struct perf_sample_context *ctx)
 		if (!slot->step_start_ns || since(now, slot->step_start_ns) < probe.sample_after_ns)
 			return 0;
 		interrupted(ctx, &regs, &kernel);
-		if (kernel && regs.number >= 0 && !slot->call_start_ns && !slot->kernel_sample_ns)
-			slot->kernel_sample_ns = now;
+		if (kernel && regs.number >= 0 && !slot->call_start_ns &&
+		    !slot->kernel_sample_ns && !slot->enter_ns)
+			kernel_sample(slot, now);
 		tstate = slot->tstate;
 	} else {
 		runtime = bpf_map_lookup_elem(&process_runtimes, process);

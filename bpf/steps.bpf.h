@@ -201,7 +201,7 @@ static __always_inline void call_begin(struct scratch *s, struct loop_slot *slot
 {
 	struct process_config *config = process_of_slot(slot->process);
 	__u64 start = slot->enter_ns && slot->enter_ns >= slot->step_start_ns ? slot->enter_ns
-									       : now;
+									      : now;
 
 	if (slot->call_start_ns)
 		return; /* slept before, or continued by restart_syscall */
@@ -219,14 +219,16 @@ static __always_inline void call_begin(struct scratch *s, struct loop_slot *slot
 	} else {
 		gil_wait_end(s, slot, now);
 	}
-	cpu_piece(slot, start);
+	/* counted as CPU up to now, but the call began at its entry */
+	slot->parts.cpu_user_ns = less(slot->parts.cpu_user_ns, since(now, start));
 	slot->call_start_ns = start;
 	slot->call_number = (__s32)regs->number;
 	slot->call_args[0] = regs->args[0];
 	slot->call_args[1] = regs->args[1];
 	slot->call_args[2] = regs->args[2];
 	slot->call_args[3] = regs->args[3];
-	slot->call_run_delay = BPF_CORE_READ(task, sched_info.run_delay);
+	if (start == now) /* else it was taken at the entry */
+		slot->call_run_delay = BPF_CORE_READ(task, sched_info.run_delay);
 	slot->call_stopped_ns = 0;
 }
 

@@ -179,11 +179,14 @@ static __always_inline void awake_end(struct scratch *s, struct loop_slot *slot,
 				      const struct call_registers *regs, long result, __u64 now)
 {
 	__u64 start = slot->enter_ns ? slot->enter_ns : slot->kernel_sample_ns;
+	struct task_struct *task;
 	struct call_end end = {};
 
 	if (!start || start < slot->step_start_ns)
 		return;
-	end.duration_ns = since(now, start);
+	task = (struct task_struct *)bpf_get_current_task();
+	end.run_delay_ns = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
+	end.duration_ns = less(since(now, start), end.run_delay_ns);
 	end.start_ns = start;
 	end.result = result;
 	end.number = (__u32)regs->number;
@@ -288,7 +291,11 @@ int BPF_PROG(sys_enter, struct pt_regs *pt, long number)
 		return 0;
 	entry = bpf_map_lookup_elem(&threads, &tid);
 	slot = entry ? loop_of(entry->slot) : NULL;
-	if (slot && !(slot->flags & SLOT_RESTARTING))
+	if (slot && !(slot->flags & SLOT_RESTARTING)) {
+		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
 		slot->enter_ns = bpf_ktime_get_ns();
+		slot->call_run_delay = BPF_CORE_READ(task, sched_info.run_delay);
+	}
 	return 0;
 }

@@ -274,6 +274,8 @@ static void judge_saturation(const struct window *window, const struct pending_s
 {
 	const struct step_parts *parts = &step->step->parts;
 	uint64_t cpu = parts->cpu_user_ns + parts->cpu_kernel_ns;
+	uint64_t kept = parts->runnable_ns + parts->stopped_ns;	/* from it by others */
+	uint64_t length = step->duration_ns > kept ? step->duration_ns - kept : 0;
 	size_t total = pending->sample_count, callbacks = 0, in_short = 0;
 
 	for (size_t i = 0; i < total; i++) {
@@ -292,9 +294,9 @@ static void judge_saturation(const struct window *window, const struct pending_s
 		in_short++;
 	}
 	waiting->samples = (uint32_t)total;
-	waiting->tasks = (uint32_t)callbacks;
-	if (callbacks >= 2 && in_short * 2 > total && cpu * 2 > step->duration_ns) {
-		waiting->saturated_ns = step->duration_ns;
+	waiting->callbacks = (uint32_t)callbacks;
+	if (callbacks >= 2 && in_short * 2 > total && cpu * 2 > length) {
+		waiting->saturated_ns = length;
 		note_modal(pending, waiting);
 	}
 }

@@ -76,8 +76,8 @@ struct group {
 struct waiting_step {
 	uint64_t start_ns, length_ns;
 	uint64_t gil_ns, runnable_ns;
-	uint64_t saturated_ns;	/* length when many tasks shared it, else 0 */
-	uint32_t gil_waits, samples, tasks;
+	uint64_t saturated_ns;	/* time that it ran when many callbacks shared it, else 0 */
+	uint32_t gil_waits, samples, callbacks;
 	int32_t holder;		/* index of the CLASS_HOLDER group, -1: not sampled */
 	uint32_t rival_tgid;
 	pid_t pid, tid;

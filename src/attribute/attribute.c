@@ -197,7 +197,7 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
  * Address of the context that the loop entered for a callback: the first one, but
  * uvloop goes through its ready queue within a context of its own.
  */
-static uint64_t callback_of(const struct process_view *view, pid_t tid, const uint64_t *contexts)
+static uint64_t callback_of(const struct process_view *view, pid_t tid, const __u64 *contexts)
 {
 	const struct target *target = view->target;
 

@@ -74,14 +74,14 @@ static void on_process(struct observation *observation, const struct event_proce
 	}
 }
 
-/* Calls that keep the CPU were seen: from now on their entries are wanted. */
-static void want_entries(struct observation *observation, const struct event_sample *sample)
+/* A call kept the CPU in the kernel for long: from now on entries are wanted. */
+static void want_entries(struct observation *observation, const struct event_header *event)
 {
-	if (!(sample->header.flags & EVENT_F_KERNEL_MODE) || sample->number < 0)
+	if (event->kind != EVENT_CALL || !(event->flags & EVENT_F_ON_CPU))
 		return;
 	if (!observation->entries_until_ns)
 		attach_entries(observation->attachment, true);
-	observation->entries_until_ns = sample->header.time_ns + ENTRIES_NS;
+	observation->entries_until_ns = event->time_ns + ENTRIES_NS;
 }
 
 /* Says once more what was said while it went on, when this is the end of it. */
@@ -115,8 +115,7 @@ static void on_event(void *context, const struct event_header *event)
 		observed_refresh(observation, observed);
 		return;
 	}
-	if (event->kind == EVENT_SAMPLE)
-		want_entries(observation, (const void *)event);
+	want_entries(observation, event);
 	if (attribute_event(&observed->view, event, observation->frames, &activity))
 		return;
 	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall)

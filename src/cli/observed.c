@@ -14,6 +14,8 @@
 #define ALERT_NS (500 * NS_PER_MS)
 #define ALERT_BEFORE_NS (100 * NS_PER_MS)
 #define INTERVAL_NS NS_PER_S
+#define RESCAN_MIN_NS (200 * NS_PER_MS)
+#define RESCAN_MAX_NS (10 * NS_PER_S)
 
 void observed_note(struct observed *observed, const char *text)
 {
@@ -263,6 +265,27 @@ static void check_interval(struct observation *observation, struct observed_loop
 	window_add_interval(&observation->window, &interval);
 }
 
+/*
+ * New modules may bring loops and special code objects.  Classes without
+ * instances are asked for again, but less and less often: many never get one.
+ */
+static bool refresh_is_due(struct observed *observed, uint64_t now)
+{
+	if (!observed->loop_count)
+		return true;
+	if (roles_module_count(observed->target) != observed->scan.modules) {
+		observed->rescan_wait_ns = RESCAN_MIN_NS;
+	} else if (!observed->scan.waiting || now < observed->rescan_ns) {
+		return false;
+	}
+	if (observed->rescan_wait_ns < RESCAN_MIN_NS)
+		observed->rescan_wait_ns = RESCAN_MIN_NS;
+	observed->rescan_ns = now + observed->rescan_wait_ns;
+	if (observed->rescan_wait_ns < RESCAN_MAX_NS)
+		observed->rescan_wait_ns *= 2;
+	return true;
+}
+
 void observation_tick(struct observation *observation, uint64_t now)
 {
 	for (size_t i = 0; i < observation->count; i++) {
@@ -281,8 +304,7 @@ void observation_tick(struct observation *observation, uint64_t now)
 			}
 			continue;
 		}
-		if (!observed->loop_count || observed->scan.waiting ||
-		    roles_module_count(observed->target) != observed->scan.modules)
+		if (refresh_is_due(observed, now))
 			observed_refresh(observation, observed);
 		for (size_t k = 0; k < observed->loop_count; k++) {
 			if (observation->options.on_stall)

@@ -34,6 +34,7 @@ struct observed {
 	struct code_options code_options;
 	struct role_table roles;
 	struct role_scan scan;
+	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop loops[TARGET_MAX_LOOPS];
 	size_t loop_count;

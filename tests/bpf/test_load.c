@@ -29,13 +29,13 @@ static const struct budget {
 	const char *program;
 	unsigned long instructions;
 } budgets[] = {
-	{ "sys_exit", 210000 },
+	{ "sys_exit", 57000 },
 	{ "sys_enter", 160 },
-	{ "sched_switch", 120000 },
-	{ "cpu_clock", 115000 },
+	{ "sched_switch", 28000 },
+	{ "cpu_clock", 22000 },
 	{ "process_fork", 150 },
 	{ "process_exec", 140 },
-	{ "process_exit", 150 },
+	{ "process_exit", 190 },
 };
 
 #define BUDGETS (sizeof(budgets) / sizeof(budgets[0]))

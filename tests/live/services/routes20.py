@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Twenty routes, each a little slow, among garbage: whose call was it?
 
-Every response names its route template and endpoint in its headers, and
-``/truth`` counts them. Between requests objects of requests are freed and their
+Every response names its route template and endpoint in its headers, ``/truth``
+counts them and ``/slept`` those whose call went to sleep. Between requests objects of requests are freed and their
 memory is used again.
 """
 
 import asyncio
 import gc
 import os
+import resource
 import time
 from collections import Counter
 
@@ -22,10 +23,17 @@ SLEEP_S = float(os.environ.get("LOOPSCOPE_SLEEP_S", "0.00015"))
 COLLECT_EVERY = 64
 
 served = Counter()
+slept = Counter()
 
 
-def told(response, route, endpoint):
+def switches():
+    """How often this thread went to sleep: a call whose time was over by then does not."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def told(response, before, route, endpoint):
     """Count the request, and say in its response which route it was."""
+    slept[route] += switches() > before
     served[route] += 1
     response.headers["x-route"] = route
     response.headers["x-endpoint"] = endpoint
@@ -65,84 +73,97 @@ admin = APIRouter(prefix="/admin")
 
 @items.get("")
 async def list_items(response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/items", "list_items")
+    told(response, before, "GET /api/v1/items", "list_items")
     return [1, 2, 3]
 
 
 @items.post("")
 async def create_item(response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "POST /api/v1/items", "create_item")
+    told(response, before, "POST /api/v1/items", "create_item")
 
 
 @items.get("/latest")
 async def latest_item(response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/items/latest", "latest_item")
+    told(response, before, "GET /api/v1/items/latest", "latest_item")
 
 
 @items.get("/{item_id}")
 async def get_item(item_id: int, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/items/{item_id}", "get_item")
+    told(response, before, "GET /api/v1/items/{item_id}", "get_item")
     return {"id": item_id}
 
 
 @items.delete("/{item_id}")
 async def delete_item(item_id: int, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "DELETE /api/v1/items/{item_id}", "delete_item")
+    told(response, before, "DELETE /api/v1/items/{item_id}", "delete_item")
 
 
 @reviews.get("")
 async def list_reviews(item_id: int, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/items/{item_id}/reviews", "list_reviews")
+    told(response, before, "GET /api/v1/items/{item_id}/reviews", "list_reviews")
 
 
 @reviews.get("/{review_id}")
 async def get_review(item_id: int, review_id: int, response: Response):
     await asyncio.sleep(0)
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/items/{item_id}/reviews/{review_id}", "get_review")
+    told(response, before, "GET /api/v1/items/{item_id}/reviews/{review_id}", "get_review")
 
 
 @users.get("/users")
 async def list_users(response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/users", "list_users")
+    told(response, before, "GET /api/v1/users", "list_users")
 
 
 @users.get("/users/{name}")
 async def get_user(name: str, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/users/{name}", "get_user")
+    told(response, before, "GET /api/v1/users/{name}", "get_user")
 
 
 @users.put("/users/{name}")
 async def put_user(name: str, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "PUT /api/v1/users/{name}", "put_user")
+    told(response, before, "PUT /api/v1/users/{name}", "put_user")
 
 
 @users.get("/users/{name}/avatar", dependencies=[Depends(session)])
 async def get_avatar(name: str, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /api/v1/users/{name}/avatar", "get_avatar")
+    told(response, before, "GET /api/v1/users/{name}/avatar", "get_avatar")
 
 
 @admin.get("/jobs")
 async def list_jobs(response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /admin/jobs", "list_jobs")
+    told(response, before, "GET /admin/jobs", "list_jobs")
 
 
 @admin.get("/jobs/{job_id}/log/{line}")
 async def job_log(job_id: str, line: int, response: Response):
     await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /admin/jobs/{job_id}/log/{line}", "job_log")
+    told(response, before, "GET /admin/jobs/{job_id}/log/{line}", "job_log")
 
 
 # ---- mounted applications ----------------------------------------------------------
@@ -152,27 +173,31 @@ reports = FastAPI(openapi_url=None)
 
 @reports.get("/{year}")
 async def report_year(year: int, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /reports/{year}", "report_year")
+    told(response, before, "GET /reports/{year}", "report_year")
 
 
 @reports.get("/{year}/{month}")
 async def report_month(year: int, month: int, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /reports/{year}/{month}", "report_month")
+    told(response, before, "GET /reports/{year}/{month}", "report_month")
 
 
 async def plain_index(request):
     response = JSONResponse({})
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /plain/index", "plain_index")
+    told(response, before, "GET /plain/index", "plain_index")
     return response
 
 
 async def plain_page(request):
     response = JSONResponse(dict(request.path_params))
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /plain/deep/{page}", "plain_page")
+    told(response, before, "GET /plain/deep/{page}", "plain_page")
     return response
 
 
@@ -197,8 +222,9 @@ app.mount("/plain", plain)
 
 async def health(request):
     response = JSONResponse({})
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /health", "health")
+    told(response, before, "GET /health", "health")
     return response
 
 
@@ -207,20 +233,27 @@ app.router.routes.append(Route("/health", health))
 
 @app.get("/files/{path:path}")
 async def get_file(path: str, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "GET /files/{path}", "get_file")
+    told(response, before, "GET /files/{path}", "get_file")
 
 
 @app.post("/echo/{word}")
 async def echo(word: str, response: Response):
+    before = switches()
     time.sleep(SLEEP_S)
-    told(response, "POST /echo/{word}", "echo")
+    told(response, before, "POST /echo/{word}", "echo")
     return word
 
 
 @app.get("/truth")
 async def counts():
     return served
+
+
+@app.get("/slept")
+async def naps():
+    return slept
 
 
 #: (method, path with {n} for a number, route) of every route.
