@@ -9,6 +9,7 @@
 
 #include "py_read.bpf.h"
 
+#define SET_SLOTS 32	/* of a set of awaiting tasks: any one of them will do */
 #define MAX_TASK_HOPS 12	/* tasks and futures on the way to a request's root */
 
 #ifdef __bpf__
@@ -224,11 +225,14 @@ static __always_inline __u64 waiter_of_callback(struct scratch *s,
 
 static __always_inline __u64 first_of_set(const struct process_config *config, __u64 set)
 {
-	__u64 items, item;
+	__u64 items, item, mask;
 
-	if (read_u64(set + config->layout.set_table, &items))
+	if (read_u64(set + config->layout.set_table, &items) ||
+	    read_u64(set + config->layout.set_mask, &mask))
 		return 0;
-	for (__u32 i = 0; i < 8; i++) {
+	for (__u32 i = 0; i < SET_SLOTS; i++) {
+		if (i > mask)
+			break;
 		if (read_u64(items + 16ull * i, &item))
 			return 0;
 		if (item && type_of(config, item) == config->type_task)

@@ -2,13 +2,15 @@
 /* Loop threads on and off the CPU: where calls begin, steps end and time goes. */
 #include "steps.bpf.h"
 
-/* Sleeps outside of any system call: a page fault. Keeps the stack until it is over. */
+/* Sleeps outside of any system call: a page fault. Keeps the stack until it is recorded. */
 static __noinline int fault_begin(struct scratch *s, struct loop_slot *slot, __s32 index,
 				  __u64 now)
 {
 	struct event_page_fault *fault = scratch_record(s, event_page_fault), *kept;
 	__u32 key = index;
 
+	if (slot->faults_pending)
+		return 0; /* the stack of the first one stands for a millisecond of them */
 	kept = bpf_map_lookup_elem(&faults, &key);
 	if (!kept)
 		return 0;
@@ -16,30 +18,9 @@ static __noinline int fault_begin(struct scratch *s, struct loop_slot *slot, __s
 		     EVENT_PAGE_FAULT, now, slot->tgid, slot->tid);
 	fault->step_seq = slot->seq;
 	fault->process = slot->process;
-	if (!record_python(s, CONTEXT_SWITCH, slot->process, slot, slot->tstate))
-		return 0;
+	record_python(s, CONTEXT_SWITCH, slot->process, slot, slot->tstate);
 	bpf_probe_read_kernel(kept, sizeof(*kept), fault);
 	return 0;
-}
-
-static __always_inline void fault_end(struct loop_slot *slot, __s32 index, __u64 off)
-{
-	struct event_page_fault *fault;
-	__u32 key = index;
-
-	slot->parts.page_fault_ns += off;
-	slot->fault_pending_ns += off;
-	slot->faults_pending++;
-	if (slot->fault_pending_ns < probe.slow_call_ns)
-		return;
-	fault = bpf_map_lookup_elem(&faults, &key);
-	if (fault) {
-		fault->duration_ns = slot->fault_pending_ns;
-		fault->faults = slot->faults_pending;
-		record_send_stack(fault, false);
-	}
-	slot->fault_pending_ns = 0;
-	slot->faults_pending = 0;
 }
 
 static __always_inline void remember_rival(struct loop_slot *slot, struct task_struct *rival)
@@ -60,6 +41,7 @@ static __always_inline void switch_out(struct loop_slot *slot, __s32 index,
 	if (slot->off_ns)
 		arrived_unseen(slot, prev, now);
 	cpu_piece(slot, now);
+	fault_settle(slot, prev, index);
 	if (preempt || state == TASK_RUNNING) {
 		slot->off_kind = OFF_RUNNABLE;
 		slot->off_run_delay = BPF_CORE_READ(prev, sched_info.run_delay);
@@ -75,12 +57,13 @@ static __always_inline void switch_out(struct loop_slot *slot, __s32 index,
 	registers_copy(&regs, user_registers(prev));
 	if (regs.number < 0) {
 		slot->off_kind = OFF_FAULT;
+		slot->fault_run_delay = BPF_CORE_READ(prev, sched_info.run_delay);
 		if (slot->step_start_ns)
 			fault_begin(s, slot, index, now);
 		goto out;
 	}
 	if (is_epoll_wait(regs.number) && slot->epoll_fd == (int)regs.args[0]) {
-		step_end(s, slot, prev, now);
+		step_end(s, slot, index, prev, now);
 		slot->off_kind = OFF_SELECTOR;
 		goto out;
 	}
@@ -92,8 +75,8 @@ out:
 }
 
 /* The loop thread gets a CPU; runs in the context of whoever had it. */
-static __always_inline void switch_in(struct loop_slot *slot, __s32 index,
-				      struct task_struct *prev, __u64 now)
+static __always_inline void switch_in(struct loop_slot *slot, struct task_struct *prev,
+				      __u64 now)
 {
 	__u64 off = slot->off_ns ? since(now, slot->off_ns) : 0;
 
@@ -113,7 +96,8 @@ static __always_inline void switch_in(struct loop_slot *slot, __s32 index,
 				slot->call_stopped_ns += off;
 			break;
 		case OFF_FAULT:
-			fault_end(slot, index, off);
+			slot->fault_off_ns = off;
+			slot->faults_pending++;
 			break;
 		}
 	}
@@ -143,7 +127,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
 		entry = bpf_map_lookup_elem(&threads, &tid);
 		slot = entry ? loop_of(entry->slot) : NULL;
 		if (slot)
-			switch_in(slot, entry->slot, prev, bpf_ktime_get_ns());
+			switch_in(slot, prev, bpf_ktime_get_ns());
 	}
 	return 0;
 }

@@ -115,8 +115,49 @@ static __always_inline void step_begin(struct loop_slot *slot, struct task_struc
 	slot->wait_longest_ns = 0;
 	slot->rival_tgid = 0;
 	slot->kernel_sample_ns = 0;
+	slot->fault_off_ns = 0;
 	slot->fault_pending_ns = 0;
 	slot->faults_pending = 0;
+}
+
+/* Records the faults that were gathered, with the stack of the first one. */
+static __noinline int fault_send(struct loop_slot *slot, __s32 index)
+{
+	struct event_page_fault *fault;
+	__u32 key = index;
+
+	fault = bpf_map_lookup_elem(&faults, &key);
+	if (fault) {
+		fault->header.time_ns = bpf_ktime_get_ns();
+		fault->duration_ns = slot->fault_pending_ns;
+		fault->faults = slot->faults_pending;
+		record_send_stack(fault);
+	}
+	slot->fault_pending_ns = 0;
+	slot->faults_pending = 0;
+	return 0;
+}
+
+/*
+ * The kernel knows how long a thread waited for a CPU only once it runs again:
+ * what the last fault took is settled when the thread leaves the CPU next.
+ */
+static __always_inline void fault_settle(struct loop_slot *slot, struct task_struct *task,
+					 __s32 index)
+{
+	__u64 off = slot->fault_off_ns, delay;
+
+	if (!off)
+		return;
+	delay = less(BPF_CORE_READ(task, sched_info.run_delay), slot->fault_run_delay);
+	if (delay > off)
+		delay = off;
+	slot->fault_off_ns = 0;
+	slot->parts.runnable_ns += delay;
+	slot->parts.page_fault_ns += off - delay;
+	slot->fault_pending_ns += off - delay;
+	if (slot->fault_pending_ns >= probe.slow_call_ns)
+		fault_send(slot, index);
 }
 
 static __always_inline void step_count(struct loop_slot *slot, __u64 length)
@@ -153,7 +194,7 @@ static __always_inline void cpu_split(struct step_parts *parts, const struct loo
 }
 
 /* The step ends now: the thread goes to sleep in the selector, or its wait did not sleep. */
-static __always_inline void step_end(struct scratch *s, struct loop_slot *slot,
+static __always_inline void step_end(struct scratch *s, struct loop_slot *slot, __s32 index,
 				     struct task_struct *task, __u64 now)
 {
 	__u64 start = slot->step_start_ns, length = since(now, start);
@@ -162,6 +203,9 @@ static __always_inline void step_end(struct scratch *s, struct loop_slot *slot,
 		return;
 	cpu_piece(slot, now);
 	gil_wait_end(s, slot, now);
+	fault_settle(slot, task, index);
+	if (slot->fault_pending_ns && slot->parts.page_fault_ns >= probe.slow_call_ns)
+		fault_send(slot, index);
 	slot->step_start_ns = 0;
 	step_count(slot, length);
 	if (length >= probe.step_ns) {

@@ -251,7 +251,8 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 		if (slot->epoll_fd < 0)
 			learn_epoll(s, slot, (int)regs.args[0]);
 		if (slot->epoll_fd == (int)regs.args[0]) {
-			step_end(s, slot, (struct task_struct *)bpf_get_current_task(), now);
+			step_end(s, slot, entry->slot,
+				 (struct task_struct *)bpf_get_current_task(), now);
 			step_begin(slot, (struct task_struct *)bpf_get_current_task(), now);
 			slot->enter_ns = 0;
 			return 0;

@@ -244,7 +244,9 @@ struct loop_slot {
 	__u64 step_utime, step_stime;
 	__u64 kernel_sample_ns;	/* first clock sample inside the call on CPU */
 	__u64 gil_start_ns, gil_last_ns, gil_ns;
-	__u64 fault_start_ns, fault_pending_ns;
+	__u64 fault_off_ns;	/* off the CPU in a page fault, run-queue delay still in it */
+	__u64 fault_run_delay;	/* sched_info.run_delay before */
+	__u64 fault_pending_ns;	/* of `faults_pending` faults, not recorded yet */
 	__u64 stopped_start_ns;
 	__u64 wait_longest_ns;	/* longest run-queue delay of the step */
 	struct step_parts parts;

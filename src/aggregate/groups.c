@@ -12,11 +12,15 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-/* Strings are interned, but a route may come from two processes: compare the text. */
+/*
+ * Strings are interned, but a route may come from two processes: compare the text.
+ * Whose work it was tells groups apart only where nothing else does: threads and
+ * tasks that run one function are many.
+ */
 static bool group_is(const struct group *group, enum window_class class,
 		     const struct activity *activity)
 {
-	bool owned = !activity->request;
+	bool owned = !activity->culprit.file && !activity->request;
 
 	return group->class == class && same_text(group->route, activity->route.route) &&
 	       same_text(group->method, activity->route.method) &&
@@ -85,8 +89,6 @@ static void note_line(struct group *group, const struct activity *activity, uint
 	share->count++;
 	if (!share->library.file)
 		share->library = activity->library;
-	if (!share->native)
-		share->native = activity->native;
 	if (!share->peer)
 		share->peer = activity->peer;
 	if (!share->detail)
@@ -139,9 +141,26 @@ static void note_stack(struct group *group, const struct activity *activity, uin
 	group->stack_count++;
 }
 
+static void note_native(struct group *group, const char *native)
+{
+	size_t room = sizeof(group->natives) / sizeof(group->natives[0]), i;
+
+	group->noted++;
+	if (!native)
+		return;
+	for (i = 0; i < group->native_count && group->natives[i].name != native;)
+		i++;
+	if (i == room)
+		return;
+	if (i == group->native_count)
+		group->natives[group->native_count++].name = native;
+	group->natives[i].count++;
+}
+
 void group_note(struct group *group, const struct activity *activity, uint64_t ns)
 {
 	note_line(group, activity, ns);
+	note_native(group, activity->native);
 	note_stack(group, activity, ns);
 }
 

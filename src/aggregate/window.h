@@ -40,7 +40,7 @@ struct cell {
 
 struct line_share {	/* where in the culprit the time goes */
 	struct place culprit, library;
-	const char *native, *peer, *detail;
+	const char *peer, *detail;
 	int32_t number;	/* system call, -1: none */
 	uint64_t total_ns;
 	uint64_t count;
@@ -67,6 +67,12 @@ struct group {
 	size_t index_size;
 	struct line_share lines[16];
 	size_t line_count;
+	struct {	/* where in C its samples were */
+		const char *name;	/* interned "library" or "library:symbol" */
+		uint64_t count;
+	} natives[16];
+	size_t native_count;
+	uint64_t noted;		/* activities noted */
 	struct stack_share stacks[WINDOW_MAX_STACKS];
 	size_t stack_count;
 	uint64_t cells_lost;	/* occurrences beyond WINDOW_MAX_CELLS */

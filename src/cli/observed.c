@@ -155,6 +155,7 @@ static void open_step(const volatile struct loop_slot *slot, uint64_t now, struc
 	step->end_ns = now;
 	step->seq = slot->seq;
 	memcpy(&step->parts, (const void *)&slot->parts, sizeof(step->parts));
+	step->parts.page_fault_ns += slot->fault_off_ns;
 	if (!slot->call_start_ns && !slot->off_ns && slot->on_ns && now > slot->on_ns)
 		step->parts.cpu_user_ns += now - slot->on_ns;
 	else if (slot->call_start_ns && slot->flags & SLOT_GIL_CALL)
@@ -165,6 +166,8 @@ static void open_step(const volatile struct loop_slot *slot, uint64_t now, struc
 		step->parts.runnable_ns += now - slot->off_ns;
 	else if (slot->off_ns && slot->off_kind == OFF_STOPPED && now > slot->off_ns)
 		step->parts.stopped_ns += now - slot->off_ns;
+	else if (slot->off_ns && slot->off_kind == OFF_FAULT && now > slot->off_ns)
+		step->parts.page_fault_ns += now - slot->off_ns;
 	step->samples = slot->samples;
 	step->process = slot->process;
 }

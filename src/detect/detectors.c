@@ -79,6 +79,10 @@ void finding_finish(const struct detect_input *input, struct finding *finding)
 	hash = hash_text(hash, finding->method);
 	hash = hash_text(hash, finding->culprit.file);
 	hash = hash_text(hash, finding->culprit.qualname);
+	if (!finding->route && !finding->culprit.file) {
+		hash = hash_text(hash, finding->owner_task);
+		hash = hash_text(hash, finding->owner_thread);
+	}
 	snprintf(finding->id, sizeof(finding->id), "%016llx", (unsigned long long)hash);
 	if (finding->duration.max >= thresholds->critical_ns ||
 	    (double)finding->duration.total > thresholds->critical_share * (double)length)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/intern.h"
 #include "detect/detect.h"
 #include "resolve/syscalls.h"
 
@@ -23,6 +24,41 @@ static const struct line_share *modal_line(const struct group *group)
 		     group->lines[i].count > best->count))
 			best = &group->lines[i];
 	return best;
+}
+
+static size_t library_length(const char *native)
+{
+	return strcspn(native, ":");
+}
+
+/*
+ * The library that most of the samples were in, with the symbol when most of
+ * those name the same one.  Python code calls into C all the time: less than half
+ * says nothing.
+ */
+static const char *modal_native(const struct group *group)
+{
+	for (size_t i = 0; i < group->native_count; i++) {
+		const char *name = group->natives[i].name;
+		size_t length = library_length(name), best = i;
+		uint64_t sum = 0;
+
+		for (size_t k = 0; k < group->native_count; k++) {
+			const char *other = group->natives[k].name;
+
+			if (library_length(other) != length || strncmp(name, other, length))
+				continue;
+			sum += group->natives[k].count;
+			if (group->natives[k].count > group->natives[best].count)
+				best = k;
+		}
+		if (sum * 2 <= group->noted)
+			continue;
+		if (group->natives[best].count * 2 > sum)
+			return group->natives[best].name;
+		return intern_bytes(name, length);
+	}
+	return NULL;
 }
 
 static int by_time(const void *a, const void *b)
@@ -69,7 +105,7 @@ int finding_from_group(struct finding *finding, const struct group *group)
 	finding->route_folded = group->folded;
 	finding->culprit = location_of(line->culprit);
 	finding->library = location_of(line->library);
-	finding->native_frame = line->native;
+	finding->native_frame = modal_native(group);
 	finding->syscall = syscall_name(line->number);
 	finding->peer = line->peer;
 	finding->detail = line->detail;

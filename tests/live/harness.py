@@ -511,6 +511,7 @@ def wait_attached(process):
 def attached(target, *options, json_report=True, wait=True, command=None, interrupt=True):
     """loopscope attach to a Service or pid while the block runs; yields its Run.
 
+    target       None when a command or the options say it
     options      more of them, such as "--stall", 4
     json_report  also have the JSON report, as run.report afterwards
     wait         begin the block only when the probes are there
@@ -521,7 +522,7 @@ def attached(target, *options, json_report=True, wait=True, command=None, interr
     with tempfile.TemporaryDirectory(prefix="loopscope-run-") as name:
         folder = Path(name)
         line = [LOOPSCOPE, "attach"]
-        line += ["-p", pid] if command is None else []
+        line += ["-p", pid] if pid is not None and command is None else []
         line += ["-o", f"{folder}/report.json"] if json_report else []
         line += options
         line += ["--", *command] if command is not None else []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Twenty routes, each a little slow, among garbage: whose call was it?
 
-Every response names its route template and endpoint in its headers, ``/truth``
-counts them and ``/slept`` those whose call went to sleep. Between requests objects of requests are freed and their
+Every response names its route template and endpoint in its headers; ``/truth``
+counts them, ``/slept`` those whose call went to sleep. Between requests objects of
+requests are freed and their
 memory is used again.
 """
 

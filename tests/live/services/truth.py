@@ -27,6 +27,13 @@ _pid = os.getpid()
 AT_ONCE_NS = 100_000
 
 
+def forked():
+    """Call it in a child: what it writes is its own."""
+    global _pid
+    _pid = os.getpid()
+    _thread.__dict__.clear()
+
+
 def run_delay_ns():
     """Time that this thread has been runnable without a CPU."""
     try:
