@@ -17,5 +17,6 @@ struct counter_map counters SEC(".maps");
 const volatile struct probe_config probe = {};
 __u32 filter_tgids[LS_MAX_FILTER] = {};
 __u32 filter_count = 0;
+__u32 muted = 0;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -112,13 +112,15 @@ extern const volatile struct probe_config probe;
 extern __u32 filter_tgids[LS_MAX_FILTER];
 extern __u32 filter_count;	/* above LS_MAX_FILTER: the hash is asked */
 
+extern __u32 muted;	/* the attach ends: no event is produced any more */
+
 static __always_inline void count(enum counter which)
 {
 	__u32 key = which;
 	__u64 *value = bpf_map_lookup_elem(&counters, &key);
 
-	if (value)
-		*value += 1;
+	if (value) /* the clock interrupts other probes on the same CPU */
+		__sync_fetch_and_add(value, 1);
 }
 
 /*
@@ -129,6 +131,8 @@ static __always_inline void emit(void *record, __u32 size, bool urgent)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
+	if (muted)
+		return;
 	count(COUNTER_produced);
 	if (probe.drop_per_mille && bpf_get_prandom_u32() % 1000 < probe.drop_per_mille) {
 		count(COUNTER_dropped_on_purpose);

@@ -15,7 +15,7 @@ static __always_inline void process_record(__u32 tgid, __u32 tid, __u32 what, __
 	process->what = what;
 	process->parent = parent;
 	process->status = status;
-	record_send(process);
+	record_send_urgent(process);
 }
 
 static __always_inline int is_followed(__u32 tgid)

@@ -34,10 +34,14 @@ static __always_inline void record_begin(void *record, __u32 fixed, __u16 kind, 
 		     (urgent)); \
 	} while (0)
 
-#define record_send(record) \
+#define record_send_as(record, urgent) \
 	do { \
 		(record)->header.size = sizeof(*(record)); \
-		emit((record), sizeof(*(record)), false); \
+		emit((record), sizeof(*(record)), (urgent)); \
 	} while (0)
+
+#define record_send(record) record_send_as(record, false)
+/* What user space must act upon: it is woken at once. */
+#define record_send_urgent(record) record_send_as(record, true)
 
 #endif

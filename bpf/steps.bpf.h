@@ -131,7 +131,7 @@ static __noinline int fault_send(struct loop_slot *slot, __s32 index)
 		fault->header.time_ns = bpf_ktime_get_ns();
 		fault->duration_ns = slot->fault_pending_ns;
 		fault->faults = slot->faults_pending;
-		record_send_stack(fault);
+		record_send_stack(fault, fault->duration_ns >= probe.urgent_ns);
 	}
 	slot->fault_pending_ns = 0;
 	slot->faults_pending = 0;

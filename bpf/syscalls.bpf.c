@@ -43,7 +43,7 @@ static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid,
 	record_begin(seen, sizeof(*seen), EVENT_LOOP_SEEN, now, tgid, tid);
 	seen->epoll_fd = epoll_fd;
 	seen->process = *process;
-	record_send(seen);
+	record_send_urgent(seen);
 }
 
 struct call_end {

@@ -219,8 +219,9 @@ static uint64_t cell_key(const struct activity *activity)
 
 	if (activity->request && !activity->websocket)
 		return activity->request;
+	key *= 0xff51afd7ed558ccdull;
+	key ^= key >> 32;
 	key ^= activity->request ? activity->request : activity->task;
-
 	key *= 0x9e3779b97f4a7c15ull;
 	return key ^ key >> 29;
 }

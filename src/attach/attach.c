@@ -399,6 +399,11 @@ int attach_entries(struct attachment *a, bool on)
 	return 0;
 }
 
+void attach_mute(struct attachment *a)
+{
+	__atomic_store_n(&a->skeleton->bss->muted, 1, __ATOMIC_RELEASE);
+}
+
 int attach_counters(const struct attachment *a, uint64_t ret_counters[COUNTER_COUNT])
 {
 	int cpus = libbpf_num_possible_cpus();

@@ -82,6 +82,9 @@ const volatile struct loop_slot *attach_loops(const struct attachment *attachmen
 /* Exact entries of system calls as well, for as long as a target makes calls that keep the CPU. */
 int attach_entries(struct attachment *attachment, bool on);
 
+/* No event is produced from now on; those on their way arrive within microseconds. */
+void attach_mute(struct attachment *attachment);
+
 /* Sums of all counters over the CPUs. */
 int attach_counters(const struct attachment *attachment, uint64_t ret_counters[COUNTER_COUNT]);
 

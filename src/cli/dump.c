@@ -31,13 +31,15 @@
 #define RAN_NS (20 * NS_PER_MS)
 #define RAN_POLL_NS NS_PER_MS
 
+/* Of the main thread, when that has a loop. */
 const char *dump_loop_kind(const struct target *target)
 {
-	if (!target->loop_count)
-		return NULL;
-	return target->loops[0].kind == LOOP_KIND_UVLOOP    ? "uvloop"
-	       : target->loops[0].kind == LOOP_KIND_ASYNCIO ? "asyncio"
-							    : NULL;
+	enum loop_kind kind = LOOP_KIND_UNKNOWN;
+
+	for (size_t i = 0; i < target->loop_count; i++)
+		if (!i || target->loops[i].tid == target->pid)
+			kind = target->loops[i].kind;
+	return kind == LOOP_KIND_UVLOOP ? "uvloop" : kind == LOOP_KIND_ASYNCIO ? "asyncio" : NULL;
 }
 
 static void dump_target_free(struct dump_target *of)

@@ -184,6 +184,9 @@ int observed_open(struct observation *observation, struct observed *observed, ch
 	if (error)
 		return error;
 	observed->python = intern(target_version(observed->target, version, sizeof(version)));
+	log_info("pid %d: CPython %s, %s, %s", observed->pid, observed->python,
+		 observed->target->shared_library ? "libpython" : "static",
+		 observed->target->interpreter);
 	observed->cmdline = observed->target->cmdline;
 	observed->code_options = observation->options.code;
 	observed->code_options.stdlib_path = observed->target->stdlib_path;

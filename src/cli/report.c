@@ -28,6 +28,8 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
+#define LAST_TRIES 50	/* of waiting for events that are on their way */
+#define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
 
 /* Percentile of a slot's histogram: the upper bound of the bucket it falls into. */
@@ -67,13 +69,15 @@ static struct loop_summary loop_summary_of(const volatile struct loop_slot *slot
 	return loop;
 }
 
+/* Of the main thread, when that has a loop. */
 static const char *loop_kind_name(const struct observed *observed)
 {
-	if (!observed->loop_count)
-		return NULL;
-	return observed->loops[0].kind == LOOP_KIND_UVLOOP    ? "uvloop"
-	       : observed->loops[0].kind == LOOP_KIND_ASYNCIO ? "asyncio"
-							      : NULL;
+	enum loop_kind kind = LOOP_KIND_UNKNOWN;
+
+	for (size_t i = 0; i < observed->loop_count; i++)
+		if (!i || observed->loops[i].tid == observed->pid)
+			kind = observed->loops[i].kind;
+	return kind == LOOP_KIND_UVLOOP ? "uvloop" : kind == LOOP_KIND_ASYNCIO ? "asyncio" : NULL;
 }
 
 static int fill_target(struct observation *observation, struct observed *observed,
@@ -97,6 +101,13 @@ static int fill_target(struct observation *observation, struct observed *observe
 	return 0;
 }
 
+/* Copies of a supervisor that became something else, and helpers: nobody asked for them. */
+static bool is_helper(const struct observed *observed)
+{
+	return !observed->target ||
+	       (!observed->loop_count && (observed->ended || !observed->server));
+}
+
 static int fill_targets(struct observation *observation, uint64_t now, struct report *report)
 {
 	uint64_t length = now - observation->start_ns;
@@ -107,7 +118,7 @@ static int fill_targets(struct observation *observation, uint64_t now, struct re
 	for (size_t i = 0; i < observation->count; i++) {
 		int error;
 
-		if (!observation->items[i]->target)
+		if (i ? is_helper(observation->items[i]) : !observation->items[i]->target)
 			continue;
 		error = fill_target(observation, observation->items[i], now, length,
 				    &report->targets[report->target_count++]);
@@ -175,6 +186,25 @@ static void note_stops(struct observation *observation)
 	observed_note(observation->items[0], text);
 }
 
+/* No event is made from now on; those that are being made arrive in a moment. */
+static void take_the_last(struct observation *observation)
+{
+	uint64_t counters[COUNTER_COUNT], arrived;
+
+	attach_mute(observation->attachment);
+	for (unsigned try = 0; try < LAST_TRIES; try++) {
+		collector_drain(observation->collector);
+		if (attach_counters(observation->attachment, counters))
+			return;
+		arrived = collector_received(observation->collector);
+		for (size_t i = 0; i < LOSSES; i++)
+			arrived += counters[losses[i].counter];
+		if (arrived == counters[COUNTER_produced])
+			return;
+		usleep(LAST_PAUSE_US);
+	}
+}
+
 int observation_report(struct observation *observation, struct report *report)
 {
 	struct thresholds thresholds = thresholds_default(observation->options.stall_ns);
@@ -183,7 +213,7 @@ int observation_report(struct observation *observation, struct report *report)
 	uint64_t now;
 	int error;
 
-	collector_drain(observation->collector);
+	take_the_last(observation);
 	now = monotonic_ns();
 	for (size_t i = 0; i < observation->count; i++) {
 		struct observed *observed = observation->items[i];

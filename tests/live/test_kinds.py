@@ -19,6 +19,8 @@ HEAP_OBJECTS = 1_200_000
 EXACT_MS, EXACT_SHARE = 1.0, 0.01
 #: Of what is sampled at 99 Hz: one sample more or less in an occurrence.
 SAMPLED_MS = 1000 / 99
+#: To leave the CPU and to get it back, the probes included.
+SWITCH_MS = 0.015
 
 
 @dataclass(frozen=True)
@@ -218,8 +220,9 @@ def test_one_long_wait_for_the_gil(stalls):
     assert len(found) == 1, brief(run.found)
     (finding,) = found
     assert finding["count"] == TIMES
-    # The timer itself is up to a millisecond late, which is no wait for the GIL.
-    assert -1.2 * TIMES <= finding["duration_ms"]["total"] - sum(late) <= 0.2 * TIMES
+    # The timer itself is up to a millisecond late, and then the thread has no CPU yet.
+    outside = 1.2 * TIMES + run.delay_ms
+    assert -outside <= finding["duration_ms"]["total"] - sum(late) <= 0.2 * TIMES
     assert finding["culprit"]["qualname"] == "burn_in_one_call"
     assert finding["samples"] >= TIMES
     assert brief(run.found) == brief(found)
@@ -322,8 +325,10 @@ def test_page_faults(loop):
     assert finding["culprit"]["qualname"] == "fault"
     assert finding["count"] == TIMES
     slack = max(EXACT_MS * TIMES, EXACT_SHARE * sum(asleep))
-    assert abs(finding["duration_ms"]["total"] - sum(asleep)) <= slack, asleep
     faults = sum(line["major_faults"] for line in lines)
+    more = finding["duration_ms"]["total"] - sum(asleep)
+    # The service counts the switch away and back as work, and there is one in 30 us.
+    assert -slack <= more <= slack + faults * SWITCH_MS, asleep
     assert 0.9 * faults <= finding["calls"] <= 1.1 * faults
     assert brief(twin.found) == []
 

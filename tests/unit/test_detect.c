@@ -1,0 +1,808 @@
+// SPDX-License-Identifier: Apache-2.0
+/* From activities made by hand to findings: aggregate and detect together. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/intern.h"
+#include "base/units.h"
+#include "detect/detect.h"
+
+#define STALL_NS (20 * NS_PER_MS)
+#define START_NS (1000 * NS_PER_S)
+#define NR_CLOCK_NANOSLEEP 230
+#define NR_WRITE 1
+#define NR_FUTEX 202
+#define NR_READ 0
+
+static const struct code_info work_code = {
+	.file = "/srv/app.py", .function = "work", .qualname = "work", .first_line = 10,
+};
+static const struct code_info other_code = {
+	.file = "/srv/app.py", .function = "other", .qualname = "other", .first_line = 30,
+};
+static const struct code_info queue_code = {
+	.file = "/usr/lib/python3.12/queue.py", .function = "get", .qualname = "Queue.get",
+	.origin = CODE_STDLIB,
+};
+
+struct case_state {
+	struct window window;
+	struct thresholds thresholds;
+	struct findings findings;
+	uint64_t lost;
+	uint64_t now;	/* moves with what is added */
+	uint64_t seq;
+	struct frame frame;
+	struct event_step step;
+};
+
+static int begin(void **state)
+{
+	static struct case_state t;
+
+	memset(&t, 0, sizeof(t));
+	window_init(&t.window, STALL_NS);
+	t.thresholds = thresholds_default(STALL_NS);
+	t.now = START_NS;
+	t.seq = 1;
+	*state = &t;
+	return 0;
+}
+
+static int finish(void **state)
+{
+	struct case_state *t = *state;
+
+	findings_free(&t->findings);
+	window_free(&t->window);
+	return 0;
+}
+
+static void detect(struct case_state *t)
+{
+	struct detect_input input = {
+		.window = &t->window, .thresholds = &t->thresholds, .start_ns = START_NS,
+		.end_ns = START_NS + 10 * NS_PER_S, .realtime_offset_ns = 5, .lost = t->lost,
+	};
+
+	findings_free(&t->findings);
+	assert_int_equal(detect_all(&input, &t->findings), 0);
+}
+
+static const struct finding *only(struct case_state *t, enum finding_kind kind)
+{
+	detect(t);
+	assert_int_equal(t->findings.count, 1);
+	assert_int_equal(t->findings.items[0].kind, kind);
+	return &t->findings.items[0];
+}
+
+static void none(struct case_state *t)
+{
+	detect(t);
+	assert_int_equal(t->findings.count, 0);
+}
+
+/* Of process 7, thread 7, in function work(), for a request unless it is 0. */
+static struct activity made(struct case_state *t, enum activity_kind kind, uint64_t request)
+{
+	struct activity activity = {
+		.kind = kind, .pid = 7, .tid = 7, .time_ns = t->now, .step_seq = t->seq,
+		.request = request, .number = -1, .frames = &t->frame, .frame_count = 1,
+		.hand_over = 1,
+		.culprit = { work_code.file, work_code.function, work_code.qualname, 12 },
+	};
+
+	t->frame = (struct frame){ .code = &work_code, .line = 12 };
+	if (request)
+		activity.route = (struct route_name){ .route = "/a/{id}", .method = "GET" };
+	else
+		activity.owner_task = "sweeper";
+	return activity;
+}
+
+static struct activity call_of(struct case_state *t, uint64_t request, uint64_t us)
+{
+	struct activity activity;
+
+	t->now += us * 1000;
+	activity = made(t, ACTIVITY_CALL, request);
+	activity.duration_ns = us * 1000;
+	activity.start_ns = activity.time_ns - activity.duration_ns;
+	activity.number = NR_CLOCK_NANOSLEEP;
+	return activity;
+}
+
+static void add(struct case_state *t, const struct activity *activity)
+{
+	assert_int_equal(window_add(&t->window, activity), 0);
+}
+
+static void add_call(struct case_state *t, uint64_t request, uint64_t us)
+{
+	struct activity activity = call_of(t, request, us);
+
+	add(t, &activity);
+}
+
+/* Samples of one callback, 10 ms apart. */
+static void add_samples(struct case_state *t, uint64_t request, uint64_t callback, unsigned count,
+			uint16_t flags)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct activity activity;
+
+		t->now += 10 * NS_PER_MS;
+		activity = made(t, ACTIVITY_SAMPLE, request);
+		activity.callback = callback;
+		activity.flags = flags;
+		add(t, &activity);
+	}
+}
+
+static struct activity step_of(struct case_state *t, const struct step_parts *parts)
+{
+	struct activity activity;
+	uint64_t length = parts->cpu_user_ns + parts->cpu_kernel_ns + parts->calls_ns +
+			  parts->gil_ns + parts->runnable_ns + parts->page_fault_ns +
+			  parts->stopped_ns;
+
+	t->step = (struct event_step){ .parts = *parts, .rival_tgid = 99, .rival = "rival" };
+	activity = made(t, ACTIVITY_STEP, 0);
+	activity.owner_task = NULL;
+	activity.frame_count = 0;
+	activity.duration_ns = length;
+	activity.start_ns = t->now - length;
+	activity.step = &t->step;
+	return activity;
+}
+
+static void end_step(struct case_state *t, const struct step_parts *parts)
+{
+	struct activity activity = step_of(t, parts);
+
+	add(t, &activity);
+	t->seq++;
+}
+
+static void end_cpu_step(struct case_state *t, uint64_t cpu_ms)
+{
+	end_step(t, &(struct step_parts){ .cpu_user_ns = cpu_ms * NS_PER_MS });
+}
+
+/* --- calls ------------------------------------------------------------------ */
+
+static void call_threshold(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_call(t, 1, 19999);
+	none(t);
+	add_call(t, 2, 20000);
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->requests, 1);
+	assert_int_equal(finding->calls, 1);
+	assert_int_equal(finding->duration.total, STALL_NS);
+	assert_int_equal(finding->evidence, EVIDENCE_EXACT);
+	assert_int_equal(finding->severity, SEVERITY_WARNING);
+	assert_string_equal(finding->route, "/a/{id}");
+	assert_string_equal(finding->culprit.qualname, "work");
+	assert_int_equal(finding->culprit.line, 12);
+	assert_string_equal(finding->syscall, "clock_nanosleep");
+	assert_int_equal(finding->last_ns, t->now + 5);
+	assert_int_equal(finding->last_ns - finding->first_ns, STALL_NS);
+}
+
+static void calls_of_a_request_are_summed(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	for (unsigned i = 0; i < 8; i++) {
+		add_call(t, 1, 5000);
+		t->seq++;
+	}
+	for (unsigned i = 0; i < 8; i++) {	/* as much, but of eight requests */
+		add_call(t, 10 + i, 5000);
+		t->seq++;
+	}
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->calls, 8);
+	assert_int_equal(finding->duration.total, 40 * NS_PER_MS);
+	assert_int_equal(finding->duration.max, 40 * NS_PER_MS);
+}
+
+static void websockets_count_by_connection_and_step(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	/* two connections in one step, one of them in another one as well; one short */
+	for (unsigned i = 0; i < 4; i++) {
+		struct activity activity = call_of(t, i == 1 ? 2 : 1, i == 3 ? 15000 : 30000);
+
+		activity.websocket = true;
+		if (i >= 2)
+			activity.step_seq = ++t->seq;
+		add(t, &activity);
+	}
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, 3);
+	assert_int_equal(finding->duration.total, 90 * NS_PER_MS);
+}
+
+static void work_of_no_request_counts_by_step(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_call(t, 0, 15000);
+	add_call(t, 0, 15000);
+	t->seq++;
+	add_call(t, 0, 15000);
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->requests, 0);
+	assert_null(finding->route);
+	assert_string_equal(finding->owner_task, "sweeper");
+}
+
+static void own_work_is_silent(void **state)
+{
+	struct case_state *t = *state;
+	struct activity activity = call_of(t, 0, 500000);
+
+	activity.own_work = true;
+	add(t, &activity);
+	activity = call_of(t, 0, 500000);
+	activity.owner_task = NULL;
+	activity.culprit = (struct place){ 0 };
+	add(t, &activity);
+	none(t);
+}
+
+static void futexes_and_logs_have_kinds_of_their_own(void **state)
+{
+	struct case_state *t = *state;
+	struct call_target pipe = { .fd = 9, .type = FD_PIPE };
+	struct activity activity = call_of(t, 1, 30000);
+	struct frame frames[2] = { { .code = &queue_code }, { .code = &work_code } };
+
+	activity.number = NR_FUTEX;
+	add(t, &activity);
+	only(t, FINDING_lock_wait);
+	activity = call_of(t, 2, 30000);	/* waits for a result, not for a lock */
+	activity.number = NR_FUTEX;
+	activity.frames = frames;
+	activity.frame_count = 2;
+	activity.hand_over = 2;
+	add(t, &activity);
+	activity = call_of(t, 3, 40000);
+	activity.number = NR_WRITE;
+	activity.target = &pipe;
+	activity.logging = true;
+	add(t, &activity);
+	activity = call_of(t, 4, 50000);	/* a pipe, but no log */
+	activity.number = NR_WRITE;
+	activity.target = &pipe;
+	add(t, &activity);
+	detect(t);
+	assert_int_equal(t->findings.count, 3);
+	assert_int_equal(t->findings.items[0].kind, FINDING_blocking_call);
+	assert_int_equal(t->findings.items[0].count, 2);
+	assert_int_equal(t->findings.items[1].kind, FINDING_log_backpressure);
+	assert_int_equal(t->findings.items[2].kind, FINDING_lock_wait);
+}
+
+static void page_faults_are_summed(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	for (unsigned i = 0; i < 5; i++) {
+		struct activity activity = made(t, ACTIVITY_PAGE_FAULT, 1);
+
+		activity.duration_ns = 5 * NS_PER_MS;
+		activity.count = 40;
+		add(t, &activity);
+	}
+	finding = only(t, FINDING_page_fault);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->calls, 200);
+	assert_int_equal(finding->duration.total, 25 * NS_PER_MS);
+}
+
+/* --- CPU ------------------------------------------------------------------------ */
+
+static void a_long_callback_is_a_stall(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_samples(t, 1, 0xa0, 6, 0);
+	end_cpu_step(t, 62);
+	finding = only(t, FINDING_cpu_stall);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->samples, 6);
+	assert_int_equal(finding->calls, 0);
+	assert_int_equal(finding->evidence, EVIDENCE_SAMPLED);
+	assert_true(finding->duration.total > 62 * NS_PER_MS - 6 &&
+		    finding->duration.total <= 62 * NS_PER_MS);
+	assert_int_equal(finding->loop_lag.max, 62 * NS_PER_MS);
+}
+
+static void cpu_threshold(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 2, 0);
+	end_cpu_step(t, 19);
+	none(t);
+	add_samples(t, 1, 0xa0, 1, 0);	/* the only sample of a step */
+	end_cpu_step(t, 21);
+	only(t, FINDING_cpu_stall);
+}
+
+static void cooperative_slices_are_silent(void **state)
+{
+	struct case_state *t = *state;
+
+	for (unsigned i = 0; i < 50; i++) {
+		add_samples(t, 1, 0xa0, 1, 0);
+		end_cpu_step(t, 10);
+	}
+	none(t);
+}
+
+static void small_callbacks_are_no_stall(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	for (unsigned i = 0; i < 30; i++)	/* of one function, of one request even */
+		add_samples(t, 1, 0x1000 + 64 * i, 1, 0);
+	end_cpu_step(t, 310);
+	finding = only(t, FINDING_loop_saturated);
+	assert_int_equal(finding->count, 1);
+	assert_int_equal(finding->samples, 30);
+	assert_int_equal(finding->duration.total, 310 * NS_PER_MS);
+	assert_null(finding->route);
+	assert_null(finding->culprit.file);
+	assert_string_equal(finding->library.qualname, "work");
+	assert_int_equal(finding->evidence, EVIDENCE_SAMPLED);
+}
+
+static void one_callback_is_not_saturation(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 0, 0xa0, 30, 0);
+	end_cpu_step(t, 310);
+	only(t, FINDING_cpu_stall);
+}
+
+static void two_samples_of_many_callbacks_blame_nobody(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 1, 0);
+	add_samples(t, 2, 0xb0, 1, 0);
+	end_cpu_step(t, 60);
+	none(t);
+}
+
+static void saturation_by_share_of_a_second(void **state)
+{
+	struct case_state *t = *state;
+
+	for (unsigned i = 0; i < 8; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			add_samples(t, 0, 0x1000 + 64 * k, 1, 0);
+		end_cpu_step(t, 40);	/* 320 ms of a second */
+	}
+	none(t);
+	t->now += 10 * NS_PER_S;
+	for (unsigned i = 0; i < 20; i++) {
+		for (unsigned k = 0; k < 4; k++)
+			add_samples(t, 0, 0x1000 + 64 * k, 1, 0);
+		end_cpu_step(t, 40);
+	}
+	assert_true(only(t, FINDING_loop_saturated)->count >= 18);
+}
+
+static void saturation_leaves_out_what_others_took(void **state)
+{
+	struct case_state *t = *state;
+
+	for (unsigned i = 0; i < 15; i++)
+		add_samples(t, 0, 0x1000 + 64 * i, 1, 0);
+	end_step(t, &(struct step_parts){ .cpu_user_ns = 150 * NS_PER_MS,
+					  .runnable_ns = 400 * NS_PER_MS });
+	detect(t);
+	assert_int_equal(t->findings.count, 2);
+	assert_int_equal(t->findings.items[0].kind, FINDING_cpu_starvation);
+	assert_int_equal(t->findings.items[1].kind, FINDING_loop_saturated);
+	assert_int_equal(t->findings.items[1].duration.total, 150 * NS_PER_MS);
+}
+
+static void requests_share_a_step(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_samples(t, 1, 0xa0, 6, 0);
+	add_samples(t, 2, 0xb0, 3, 0);
+	add_samples(t, 3, 0xc0, 1, 0);
+	end_cpu_step(t, 100);
+	finding = only(t, FINDING_cpu_stall);
+	assert_int_equal(finding->count, 2);
+	assert_int_equal(finding->requests, 2);
+	assert_int_equal(finding->duration.max, 60 * NS_PER_MS);
+	assert_int_equal(finding->duration.total, 90 * NS_PER_MS);
+	assert_int_equal(finding->loop_lag.max, 100 * NS_PER_MS);
+}
+
+static void collections_have_their_share(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 7, 0);
+	add_samples(t, 1, 0xa0, 3, EVENT_F_GC);
+	end_cpu_step(t, 100);
+	detect(t);
+	assert_int_equal(t->findings.count, 2);
+	assert_int_equal(t->findings.items[0].kind, FINDING_cpu_stall);
+	assert_int_equal(t->findings.items[0].duration.total, 70 * NS_PER_MS);
+	assert_int_equal(t->findings.items[1].kind, FINDING_gc_pause);
+	assert_int_equal(t->findings.items[1].duration.total, 30 * NS_PER_MS);
+}
+
+static void calls_on_the_cpu_are_no_cpu_work(void **state)
+{
+	struct case_state *t = *state;
+	struct call_target file = { .fd = 5, .type = FD_FILE };
+	struct activity activity;
+
+	for (unsigned i = 0; i < 7; i++) {
+		t->now += 10 * NS_PER_MS;
+		activity = made(t, ACTIVITY_SAMPLE, 1);
+		activity.callback = 0xa0;
+		activity.number = NR_READ;
+		add(t, &activity);
+	}
+	activity = call_of(t, 1, 70000);
+	activity.number = NR_READ;
+	activity.flags = EVENT_F_ON_CPU;
+	activity.target = &file;
+	add(t, &activity);
+	add_samples(t, 1, 0xa0, 1, 0);
+	end_cpu_step(t, 85);
+	assert_int_equal(only(t, FINDING_blocking_call)->duration.total, 70 * NS_PER_MS);
+}
+
+static void calls_that_move_no_data_are_cpu_work(void **state)
+{
+	struct case_state *t = *state;
+	struct activity activity = call_of(t, 1, 70000);
+
+	activity.number = 318;	/* getrandom */
+	activity.flags = EVENT_F_ON_CPU;
+	add(t, &activity);
+	add_samples(t, 1, 0xa0, 7, 0);
+	end_cpu_step(t, 72);
+	only(t, FINDING_cpu_stall);
+}
+
+static void time_in_helpers_goes_to_their_caller(void **state)
+{
+	struct case_state *t = *state;
+	struct code_info helpers[4];
+	const struct finding *finding;
+
+	for (unsigned i = 0; i < 8; i++) {
+		struct frame frames[2] = { { .code = &helpers[i % 4], .line = 50 },
+					   { .code = &work_code, .line = 14 } };
+		static const char *const names[] = { "h0", "h1", "h2", "h3" };
+		struct activity activity = made(t, ACTIVITY_SAMPLE, 1);
+
+		helpers[i % 4] = other_code;
+		helpers[i % 4].qualname = helpers[i % 4].function = names[i % 4];
+		activity.callback = 0xa0;
+		activity.frames = frames;
+		activity.frame_count = activity.hand_over = 2;
+		activity.culprit = (struct place){ other_code.file, names[i % 4], names[i % 4],
+						   50 };
+		add(t, &activity);
+	}
+	t->now += 80 * NS_PER_MS;
+	end_cpu_step(t, 80);
+	finding = only(t, FINDING_cpu_stall);
+	assert_string_equal(finding->culprit.qualname, "work");
+	assert_int_equal(finding->culprit.line, 14);
+	assert_int_equal(finding->duration.total, 80 * NS_PER_MS);
+}
+
+/* --- waits of steps ----------------------------------------------------------------- */
+
+static void add_holder(struct case_state *t, const char *thread, const struct code_info *code,
+		       uint64_t time_ns)
+{
+	struct activity activity = made(t, ACTIVITY_HOLDER, 0);
+
+	activity.tid = 8;
+	activity.time_ns = time_ns;
+	activity.owner_task = NULL;
+	activity.owner_thread = thread;
+	t->frame.code = code;
+	activity.culprit = (struct place){ code->file, code->function, code->qualname, 31 };
+	add(t, &activity);
+}
+
+static void the_holder_is_named(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_holder(t, "early", &work_code, t->now);
+	t->now += 200 * NS_PER_MS;
+	add_holder(t, "other", &work_code, t->now - 60 * NS_PER_MS);
+	add_holder(t, "burner", &other_code, t->now - 50 * NS_PER_MS);
+	add_holder(t, "burner", &other_code, t->now - 40 * NS_PER_MS);
+	end_step(t, &(struct step_parts){ .cpu_user_ns = NS_PER_MS, .gil_ns = 99 * NS_PER_MS });
+	t->now += 100 * NS_PER_MS;	/* no holder was sampled in this one */
+	end_step(t, &(struct step_parts){ .cpu_user_ns = NS_PER_MS, .gil_ns = 30 * NS_PER_MS });
+	t->now += 100 * NS_PER_MS;	/* too short */
+	end_step(t, &(struct step_parts){ .cpu_user_ns = NS_PER_MS, .gil_ns = 19 * NS_PER_MS });
+	finding = only(t, FINDING_gil_contention);
+	assert_string_equal(finding->culprit.qualname, "other");
+	assert_string_equal(finding->owner_thread, "burner");
+	assert_int_equal(finding->count, 2);
+	assert_int_equal(finding->samples, 2);
+	assert_int_equal(finding->duration.total, 129 * NS_PER_MS);
+	assert_int_equal(finding->loop_lag.max, 100 * NS_PER_MS);
+}
+
+static void threads_of_one_function_are_one_finding(void **state)
+{
+	struct case_state *t = *state;
+	static const char *const threads[] = { "Thread-1 (other)", "Thread-2 (other)" };
+
+	for (unsigned i = 0; i < 2; i++) {
+		t->now += 100 * NS_PER_MS;
+		add_holder(t, threads[i], &other_code, t->now - 10 * NS_PER_MS);
+		end_step(t, &(struct step_parts){ .gil_ns = 50 * NS_PER_MS });
+	}
+	assert_int_equal(only(t, FINDING_gil_contention)->count, 2);
+}
+
+static void add_second(struct case_state *t, uint64_t wait_ms, bool gil)
+{
+	struct interval interval = { .start_ns = t->now, .end_ns = t->now + NS_PER_S,
+				     .busy_ns = 300 * NS_PER_MS, .tid = 7 };
+
+	interval.gil_ns = gil ? wait_ms * NS_PER_MS : 0;
+	interval.runnable_ns = gil ? 0 : wait_ms * NS_PER_MS;
+	assert_int_equal(window_add_interval(&t->window, &interval), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		uint64_t ns = (i ? 4 : 0) * NS_PER_MS + NS_PER_MS / 2;
+
+		t->now += 20 * NS_PER_MS;
+		end_step(t, &(struct step_parts){ .cpu_user_ns = NS_PER_MS,
+						  .gil_ns = gil ? ns : 0,
+						  .runnable_ns = gil ? 0 : ns });
+	}
+}
+
+static void short_waits_are_found_by_their_share(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	add_second(t, 149, true);
+	add_second(t, 149, false);
+	none(t);
+	add_second(t, 220, false);
+	finding = only(t, FINDING_cpu_starvation);
+	assert_int_equal(finding->count, 49);	/* the one below a millisecond is not */
+	assert_int_equal(finding->duration.total, 49 * 9 * NS_PER_MS / 2);
+	assert_string_equal(finding->detail, "rival (pid 99) had the CPU");
+	assert_null(finding->culprit.file);
+	add_second(t, 220, true);
+	detect(t);
+	assert_int_equal(t->findings.count, 2);
+}
+
+static void an_idle_second_says_nothing(void **state)
+{
+	struct case_state *t = *state;
+	struct interval interval = { .start_ns = t->now, .end_ns = t->now + NS_PER_S,
+				     .busy_ns = 100 * NS_PER_MS,
+				     .runnable_ns = 99 * NS_PER_MS, .tid = 7 };
+
+	assert_int_equal(window_add_interval(&t->window, &interval), 0);
+	t->now += 20 * NS_PER_MS;
+	end_step(t, &(struct step_parts){ .runnable_ns = 19 * NS_PER_MS });
+	none(t);
+	t->now += 40 * NS_PER_MS;
+	end_step(t, &(struct step_parts){ .runnable_ns = 20 * NS_PER_MS });
+	assert_int_equal(only(t, FINDING_cpu_starvation)->count, 1);
+}
+
+/* --- all findings -------------------------------------------------------------------- */
+
+static void open_at_the_end(void **state)
+{
+	struct case_state *t = *state;
+	struct activity activity = call_of(t, 1, 30000);
+	const struct finding *finding;
+
+	activity.flags = EVENT_F_SINCE_BEFORE;
+	assert_int_equal(window_add_ongoing(&t->window, &activity), 0);
+	finding = only(t, FINDING_blocking_call);
+	assert_true(finding->ongoing);
+	assert_true(finding->since_before);
+}
+
+static void an_open_step_is_shared_out(void **state)
+{
+	struct case_state *t = *state;
+	struct activity activity;
+
+	add_samples(t, 1, 0xa0, 50, 0);
+	activity = step_of(t, &(struct step_parts){ .cpu_user_ns = 500 * NS_PER_MS });
+	activity.flags = EVENT_F_SINCE_BEFORE;
+	assert_int_equal(window_add_ongoing(&t->window, &activity), 0);
+	assert_true(only(t, FINDING_cpu_stall)->ongoing);
+	assert_true(t->findings.items[0].since_before);
+	assert_int_equal(t->findings.items[0].duration.total, 500 * NS_PER_MS);
+}
+
+static void workers_are_one_finding(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+
+	for (unsigned i = 0; i < 6; i++) {
+		struct activity activity = call_of(t, 1 + i, 30000);
+
+		activity.pid = activity.tid = i < 4 ? 7 : 8;
+		add(t, &activity);
+	}
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, 6);
+	assert_int_equal(finding->process_count, 2);
+	assert_int_equal(finding->processes[0].pid, 7);
+	assert_int_equal(finding->processes[0].count, 4);
+	assert_int_equal(finding->processes[1].count, 2);
+}
+
+static void worst_first_and_ids_of_their_own(void **state)
+{
+	struct case_state *t = *state;
+	char first[sizeof(t->findings.items[0].id)];
+	struct activity activity;
+
+	add_call(t, 1, 30000);
+	activity = call_of(t, 2, 50000);
+	activity.culprit.qualname = "other";
+	add(t, &activity);
+	activity = call_of(t, 3, 1200000);
+	activity.route.route = "/b";
+	add(t, &activity);
+	detect(t);
+	assert_int_equal(t->findings.count, 3);
+	assert_string_equal(t->findings.items[0].route, "/b");
+	assert_int_equal(t->findings.items[0].severity, SEVERITY_CRITICAL);
+	assert_string_equal(t->findings.items[1].culprit.qualname, "other");
+	for (size_t i = 0; i < 3; i++)
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(t->findings.items[i].id, t->findings.items[k].id);
+	snprintf(first, sizeof(first), "%s", t->findings.items[0].id);
+	detect(t);
+	assert_string_equal(t->findings.items[0].id, first);
+}
+
+static void losses_are_said(void **state)
+{
+	struct case_state *t = *state;
+
+	add_call(t, 1, 30000);
+	t->lost = 1;
+	assert_int_equal(only(t, FINDING_blocking_call)->evidence, EVIDENCE_INCOMPLETE);
+}
+
+static void samples_of_another_step_are_forgotten(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 6, 0);	/* the event of its end was lost */
+	t->seq++;
+	add_samples(t, 2, 0xb0, 1, 0);
+	end_cpu_step(t, 12);
+	none(t);
+}
+
+static void bounds(void **state)
+{
+	struct case_state *t = *state;
+	const struct finding *finding;
+	const struct group *group;
+
+	for (uint64_t i = 0; i < WINDOW_MAX_CELLS + 10; i++)
+		add_call(t, i + 1, 20000);
+	finding = only(t, FINDING_blocking_call);
+	assert_int_equal(finding->count, WINDOW_MAX_CELLS);
+	group = t->window.groups[0];
+	assert_int_equal(group->cells.count, WINDOW_MAX_CELLS);
+	assert_int_equal(group->cells_lost, 10);
+	add_call(t, 1, 20000);	/* a request that is known still counts */
+	assert_int_equal(only(t, FINDING_blocking_call)->duration.max, 40 * NS_PER_MS);
+}
+
+static void bounds_of_groups(void **state)
+{
+	struct case_state *t = *state;
+
+	for (unsigned i = 0; i < WINDOW_MAX_GROUPS + 10; i++) {
+		struct activity activity = call_of(t, i + 1, 20000);
+		char name[32];
+
+		snprintf(name, sizeof(name), "/route/%u", i);
+		activity.route.route = intern(name);
+		add(t, &activity);
+	}
+	detect(t);
+	assert_int_equal(t->findings.count, WINDOW_MAX_GROUPS);
+	assert_int_equal(t->window.lost_groups, 10);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(call_threshold),
+		TEST(calls_of_a_request_are_summed),
+		TEST(websockets_count_by_connection_and_step),
+		TEST(work_of_no_request_counts_by_step),
+		TEST(own_work_is_silent),
+		TEST(futexes_and_logs_have_kinds_of_their_own),
+		TEST(page_faults_are_summed),
+		TEST(a_long_callback_is_a_stall),
+		TEST(cpu_threshold),
+		TEST(cooperative_slices_are_silent),
+		TEST(small_callbacks_are_no_stall),
+		TEST(one_callback_is_not_saturation),
+		TEST(two_samples_of_many_callbacks_blame_nobody),
+		TEST(saturation_by_share_of_a_second),
+		TEST(saturation_leaves_out_what_others_took),
+		TEST(requests_share_a_step),
+		TEST(collections_have_their_share),
+		TEST(calls_on_the_cpu_are_no_cpu_work),
+		TEST(calls_that_move_no_data_are_cpu_work),
+		TEST(time_in_helpers_goes_to_their_caller),
+		TEST(the_holder_is_named),
+		TEST(threads_of_one_function_are_one_finding),
+		TEST(short_waits_are_found_by_their_share),
+		TEST(an_idle_second_says_nothing),
+		TEST(open_at_the_end),
+		TEST(an_open_step_is_shared_out),
+		TEST(workers_are_one_finding),
+		TEST(worst_first_and_ids_of_their_own),
+		TEST(losses_are_said),
+		TEST(samples_of_another_step_are_forgotten),
+		TEST(bounds),
+		TEST(bounds_of_groups),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
