@@ -42,6 +42,10 @@ struct sched_info {
 	unsigned long long run_delay;
 };
 
+struct sched_entity {
+	__u64 sum_exec_runtime, prev_sum_exec_runtime;
+};
+
 struct thread_struct {
 	unsigned long fsbase;
 };
@@ -122,6 +126,7 @@ struct task_struct {
 	__u64 utime, stime;
 	__u64 start_boottime;
 	struct sched_info sched_info;
+	struct sched_entity se;
 	struct files_struct *files;
 	struct thread_struct thread;
 	char comm[16];

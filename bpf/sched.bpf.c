@@ -23,9 +23,23 @@ static __noinline int fault_begin(struct scratch *s, struct loop_slot *slot, __s
 	return 0;
 }
 
-static __always_inline void remember_rival(struct loop_slot *slot, struct task_struct *rival)
+/*
+ * Who hands the CPU over has not always had it for long: of all waits of a step
+ * the one is remembered that ran for longest before.
+ */
+static __always_inline void remember_rival(struct loop_slot *slot, struct task_struct *rival,
+					   __u64 off)
 {
-	slot->rival_tgid = BPF_CORE_READ(rival, tgid);
+	__u32 tgid = BPF_CORE_READ(rival, tgid);
+	__u64 ran = less(BPF_CORE_READ(rival, se.sum_exec_runtime),
+			 BPF_CORE_READ(rival, se.prev_sum_exec_runtime));
+
+	if (ran > off)
+		ran = off;
+	if (!tgid || ran <= slot->rival_ns)
+		return;
+	slot->rival_ns = ran;
+	slot->rival_tgid = tgid;
 	bpf_probe_read_kernel(slot->rival, sizeof(slot->rival), &rival->comm);
 }
 
@@ -85,10 +99,7 @@ static __always_inline void switch_in(struct loop_slot *slot, struct task_struct
 		case OFF_RUNNABLE:
 			if (!slot->call_start_ns)
 				slot->parts.runnable_ns += off;
-			if (off > slot->wait_longest_ns) {
-				slot->wait_longest_ns = off;
-				remember_rival(slot, prev);
-			}
+			remember_rival(slot, prev, off);
 			break;
 		case OFF_STOPPED:
 			slot->parts.stopped_ns += off;

@@ -112,7 +112,7 @@ static __always_inline void step_begin(struct loop_slot *slot, struct task_struc
 	slot->calls = 0;
 	slot->samples = 0;
 	slot->gc_samples = 0;
-	slot->wait_longest_ns = 0;
+	slot->rival_ns = 0;
 	slot->rival_tgid = 0;
 	slot->kernel_sample_ns = 0;
 	slot->fault_off_ns = 0;
@@ -223,7 +223,7 @@ static __always_inline void step_end(struct scratch *s, struct loop_slot *slot, 
 		step->samples = slot->samples;
 		step->gc_samples = slot->gc_samples;
 		step->process = slot->process;
-		if (slot->wait_longest_ns) {
+		if (slot->rival_ns) {
 			step->rival_tgid = slot->rival_tgid;
 			__builtin_memcpy(step->rival, slot->rival, sizeof(step->rival));
 		}

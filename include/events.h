@@ -191,7 +191,7 @@ struct event_step {
 	__u32 calls;		/* system calls that slept */
 	__u32 samples;		/* clock samples sent of this step */
 	__u32 gc_samples;	/* of them in the garbage collector */
-	__u32 rival_tgid;	/* who had the CPU for the longest of the waits for one */
+	__u32 rival_tgid;	/* who ran for longest while the step waited for a CPU */
 	__u32 process;
 	__u32 pad;
 	char rival[16];		/* comm of it */
@@ -248,7 +248,7 @@ struct loop_slot {
 	__u64 fault_run_delay;	/* sched_info.run_delay before */
 	__u64 fault_pending_ns;	/* of `faults_pending` faults, not recorded yet */
 	__u64 stopped_start_ns;
-	__u64 wait_longest_ns;	/* longest run-queue delay of the step */
+	__u64 rival_ns;		/* for which `rival` ran before it gave the CPU to the loop */
 	struct step_parts parts;
 	__u32 gil_slices, faults_pending;
 	__u32 calls, samples, gc_samples;

@@ -92,7 +92,7 @@ struct process_config {
 	__u32 tgid;
 	__u32 current_task;	/* LS_TASK_* */
 	struct py_layout layout;
-	__u32 pad;
+	__u8 pad[(8 - sizeof(struct py_layout) % 8) % 8];
 };
 
 /*

@@ -60,6 +60,10 @@ while IFS=: read -r file line header; do
 	[ -n "$file" ] || continue
 	case $header in
 	*..*) complain "$file:$line" "includes \"$header\": write it relative to src/" ;;
+	py_frames.bpf.h) # the walk of the probes, compiled for the host in one place
+		[ "$file" = src/resolve/walk.c ] ||
+			complain "$file:$line" "includes \"$header\": only src/resolve/walk.c may"
+		;;
 	*.bpf.h) complain "$file:$line" "includes \"$header\", which belongs to bpf/" ;;
 	esac
 	from=${file#src/}

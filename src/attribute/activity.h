@@ -41,7 +41,7 @@ struct activity {
 	bool own_work;		/* of the server or loop itself, start-up and shutdown included */
 	const char *owner_task, *owner_thread;
 	uint64_t task;		/* tells tasks apart, 0: none was running */
-	uint64_t callback;	/* SAMPLE: tells what the loop called in one step apart, 0: unknown */
+	uint64_t callback;	/* SAMPLE: tells callbacks of one step apart, 0: unknown */
 
 	const struct frame *frames;	/* leaf first; valid while the activity is handled */
 	size_t frame_count;

@@ -72,7 +72,8 @@ static void name_request(const struct process_view *view, const struct request_r
 
 	if (request->task)
 		activity->task = identity(activity, request->task,
-					  request->task == request->root ? request->root_serial : 0);
+					  request->task == request->root ? request->root_serial
+									 : 0);
 	if (request->scope_type == SCOPE_HTTP || request->scope_type == SCOPE_WEBSOCKET) {
 		route_resolve(view->routes, request, &activity->route);
 		activity->websocket = request->scope_type == SCOPE_WEBSOCKET;

@@ -126,40 +126,74 @@ int find_gil_contention(const struct detect_input *input, struct findings *findi
 	return error;
 }
 
-static const char *rival_text(const struct waiting_step *longest)
+static bool starved(const struct detect_input *input, const struct waiting_step *step)
 {
+	return step->runnable_ns >= input->thresholds->stall_ns ||
+	       (step->runnable_ns >= WAIT_MIN_NS &&
+		in_waiting_interval(input, step->tid, step->start_ns, false));
+}
+
+#define MAX_RIVALS 16	/* processes told apart as the one in the way */
+
+struct rival {
+	const char *name;
+	uint32_t tgid;
+	uint64_t ns;
+};
+
+static void rival_add(struct rival *rivals, const struct waiting_step *step)
+{
+	struct rival *least = &rivals[0];
+
+	if (!step->rival)
+		return;
+	for (size_t i = 0; i < MAX_RIVALS; i++) {
+		if (rivals[i].tgid == step->rival_tgid && rivals[i].name) {
+			rivals[i].ns += step->runnable_ns;
+			return;
+		}
+		if (rivals[i].ns < least->ns)
+			least = &rivals[i];
+	}
+	if (step->runnable_ns > least->ns)
+		*least = (struct rival){ step->rival, step->rival_tgid, step->runnable_ns };
+}
+
+/* The process that was in the way for longest. */
+static const char *rival_text(const struct rival *rivals)
+{
+	const struct rival *worst = &rivals[0];
 	char text[64];
 
-	if (!longest->rival)
+	for (size_t i = 1; i < MAX_RIVALS; i++)
+		if (rivals[i].ns > worst->ns)
+			worst = &rivals[i];
+	if (!worst->name)
 		return NULL;
-	snprintf(text, sizeof(text), "%s (pid %u) had the CPU", longest->rival,
-		 longest->rival_tgid);
+	snprintf(text, sizeof(text), "%s (pid %u) had the CPU", worst->name, worst->tgid);
 	return intern(text);
 }
 
 int find_cpu_starvation(const struct detect_input *input, struct findings *findings)
 {
 	const struct window *window = input->window;
-	const struct waiting_step *longest = NULL;
+	struct rival rivals[MAX_RIVALS] = { 0 };
 	struct occurrences of = { 0 };
 	int error = 0;
 
 	for (size_t i = 0; i < window->steps.count && !error; i++) {
 		const struct waiting_step *step = &window->steps.items[i];
 
-		if (step->runnable_ns < input->thresholds->stall_ns &&
-		    (step->runnable_ns < WAIT_MIN_NS ||
-		     !in_waiting_interval(input, step->tid, step->start_ns, false)))
+		if (!starved(input, step))
 			continue;
 		if (!of.finding)
 			of.finding = findings_add(findings, FINDING_cpu_starvation);
-		if (!longest || step->runnable_ns > longest->runnable_ns)
-			longest = step;
+		rival_add(rivals, step);
 		error = of.finding ? occurrence_add(input, &of, step, step->runnable_ns) : -ENOMEM;
 	}
 	if (of.finding && !error) {
 		of.finding->blocks_loop = true;
-		of.finding->detail = rival_text(longest);
+		of.finding->detail = rival_text(rivals);
 	}
 	occurrences_finish(input, &of);
 	return error;

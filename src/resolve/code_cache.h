@@ -26,6 +26,7 @@ struct code_raw {
 	uint64_t type, line_table;
 	uint64_t text[TEXT_COUNT];
 	uint32_t flags, first_line, first_traceable, check;
+	uint64_t alive;	/* not freed yet */
 };
 
 /* A code object that is being read. */

@@ -84,6 +84,17 @@ static enum code_origin origin_of(const struct code_options *options, const char
 	return longest_folder(file, stdlib) ? CODE_STDLIB : CODE_APPLICATION;
 }
 
+/*
+ * The allocator keeps a pointer, or nothing, where a freed object had its reference
+ * count: 32 bits, or all ones, and from 3.14 on flags in the uppermost 16.
+ */
+static bool is_alive(const uint8_t *fixed)
+{
+	uint64_t count = get_u64(fixed, 0);
+
+	return (uint32_t)count && !(uint16_t)(count >> 32);
+}
+
 static struct code_raw decode(const struct py_layout *at, const uint8_t *fixed)
 {
 	struct code_raw raw = {
@@ -95,6 +106,7 @@ static struct code_raw decode(const struct py_layout *at, const uint8_t *fixed)
 		.flags = get_u32(fixed, at->code_flags),
 		.first_line = get_u32(fixed, at->code_firstlineno),
 		.first_traceable = get_u32(fixed, at->code_firsttraceable),
+		.alive = is_alive(fixed),
 	};
 
 	raw.check = code_check_word(raw.first_line, raw.flags, raw.text[TEXT_NAME],
@@ -152,7 +164,8 @@ static void load_fixed(struct code_cache *cache)
 			continue;
 		}
 		pending->raw = decode(cache->py->layout, pending->fixed);
-		if (pending->wanted && pending->wanted != pending->raw.check)
+		if (!pending->raw.alive ||
+		    (pending->wanted && pending->wanted != pending->raw.check))
 			code_settle_recent(cache, pending, &cache->stale);
 		else if (!is_code_type(cache, pending->raw.type))
 			code_settle_recent(cache, pending,

@@ -52,7 +52,8 @@ static const struct role_row rows[] = {
 	LOCAL_SCOPE("fastapi.applications", "FastAPI.__call__", NULL, 0),
 	LOCAL_SCOPE("starlette.applications", "Starlette.__call__", NULL, 0),
 	LOCAL_SCOPE("starlette.middleware.base", "BaseHTTPMiddleware.__call__", NULL, 0),
-	LOCAL_SCOPE("starlette.middleware.base", "BaseHTTPMiddleware.__call__", "call_next.coro", 0),
+	LOCAL_SCOPE("starlette.middleware.base", "BaseHTTPMiddleware.__call__", "call_next.coro",
+		    0),
 	LOCAL_SCOPE("starlette.middleware.errors", "ServerErrorMiddleware.__call__", NULL, 0),
 	LOCAL_SCOPE("starlette.middleware.exceptions", "ExceptionMiddleware.__call__", NULL, 0),
 	LOCAL_SCOPE("starlette.routing", "Router.__call__", NULL, 0),
@@ -238,7 +239,6 @@ static int compile_row(const struct target *target, const struct role_row *row, 
 	}
 	return again;
 }
-
 
 uint64_t roles_module_count(const struct target *target)
 {

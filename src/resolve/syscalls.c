@@ -104,5 +104,7 @@ static const char *const names[] = {
 
 const char *syscall_name(int32_t number)
 {
-	return number >= 0 && (size_t)number < sizeof(names) / sizeof(names[0]) ? names[number] : NULL;
+	if (number < 0 || (size_t)number >= sizeof(names) / sizeof(names[0]))
+		return NULL;
+	return names[number];
 }

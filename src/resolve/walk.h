@@ -20,7 +20,7 @@ struct role_table {
 	struct role_entry {
 		uint64_t code;
 		struct code_role role;
-	} *items;
+	} * items;
 	size_t count, capacity;
 };
 

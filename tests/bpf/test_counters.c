@@ -142,7 +142,8 @@ static void check_counter(enum counter which)
 	assert_int_equal(probes.calls, TIMES);
 #define X(name, text) \
 	if (COUNTER_##name != COUNTER_stack_walks) \
-		assert_int_equal(risen(COUNTER_##name), COUNTER_##name == which ? probes.walked : 0);
+		assert_int_equal(risen(COUNTER_##name), \
+				 COUNTER_##name == which ? probes.walked : 0);
 	NOTE_COUNTERS(X)
 #undef X
 }

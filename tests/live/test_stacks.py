@@ -17,6 +17,8 @@ from harness import SERVICES, attached, end, loopscope, wait_until
 KEPT = 160
 PROMISED = 128
 START_SECONDS = 30
+#: A frame whose code was freed before it could be read.
+UNKNOWN = ["", "", "", None]
 
 
 class Program:
@@ -116,7 +118,11 @@ def test_attach(interpreter, loop):
     ]
     for true in truth:
         best = max(stacks, key=lambda stack: alike(frames_of(stack["frames"]), true["frames"]))
-        compare(frames_of(best["frames"]), true["frames"])
+        frames = frames_of(best["frames"])
+        if true["task"] == "gone":
+            # Too late to be read, perhaps; but what is said is not made up.
+            frames = [f if f != UNKNOWN else t for f, t in zip(frames, true["frames"])]
+        compare(frames, true["frames"])
         assert best["count"] == 1
         stacks.remove(best)
     assert stacks == []

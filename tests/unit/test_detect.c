@@ -621,6 +621,29 @@ static void short_waits_are_found_by_their_share(void **state)
 	assert_int_equal(t->findings.count, 2);
 }
 
+static void the_rival_is_who_was_in_the_way_for_longest(void **state)
+{
+	struct case_state *t = *state;
+	static const struct { uint64_t ms; uint32_t tgid; } waits[] = {
+		{ 50, 1 }, { 30, 2 }, { 30, 2 }, { 19, 3 }, { 25, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		struct step_parts parts = { .runnable_ns = waits[i].ms * NS_PER_MS };
+		struct activity activity;
+
+		t->now += 100 * NS_PER_MS;
+		activity = step_of(t, &parts);
+		t->step.rival_tgid = waits[i].tgid;
+		if (!waits[i].tgid)
+			t->step.rival[0] = '\0';
+		add(t, &activity);
+	}
+	assert_string_equal(only(t, FINDING_cpu_starvation)->detail, "rival (pid 2) had the CPU");
+	assert_int_equal(t->findings.items[0].count, 4);
+	assert_int_equal(t->findings.items[0].duration.total, 135 * NS_PER_MS);
+}
+
 static void an_idle_second_says_nothing(void **state)
 {
 	struct case_state *t = *state;
@@ -793,6 +816,7 @@ int main(void)
 		TEST(the_holder_is_named),
 		TEST(threads_of_one_function_are_one_finding),
 		TEST(short_waits_are_found_by_their_share),
+		TEST(the_rival_is_who_was_in_the_way_for_longest),
 		TEST(an_idle_second_says_nothing),
 		TEST(open_at_the_end),
 		TEST(an_open_step_is_shared_out),

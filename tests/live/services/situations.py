@@ -283,17 +283,32 @@ class Made:
 """
 
 
+kept = []
+
+
+def code_of(source, file, mode):
+    """Compiled, and there for good, as that of template engines is."""
+    kept.append(compile(source, file, mode))
+    return kept[-1]
+
+
 def executed(stay):
-    exec(compile(SOURCE, "<made up>", "exec"), {"stay": stay, "__name__": "made"})
+    exec(code_of(SOURCE, "<made up>", "exec"), {"stay": stay, "__name__": "made"})
 
 
 def evaluated(stay):
-    eval("(lambda:\n  stay())()", {"stay": stay})
+    eval(code_of("(lambda:\n  stay())()", "<string>", "eval"), {"stay": stay})
+
+
+def gone(stay):
+    """Its code is freed, and its memory used again, as soon as it has run."""
+    exec("def passing(stay):\n\n\n  stay()\npassing(stay)", {"stay": stay})
+    [exec("def other():\n  pass\n" * n, {}) for n in range(1, 40)]
 
 
 def foreign_names(stay):
     source = "def größe(stay):\n\n  stay()\ngröße(stay)\n"
-    exec(compile(source, "/tmp/päckchen/日本.py", "exec"), {"stay": stay})
+    exec(code_of(source, "/tmp/päckchen/日本.py", "exec"), {"stay": stay})
 
 
 def far_lines(stay):
@@ -301,7 +316,7 @@ def far_lines(stay):
     lines = ["def far(stay):", "    n = 0"]
     lines += [f"    if n == {n}: n += {n + 1000}" for n in range(600)]
     lines += ["\n" * 70000, "    stay(", "\n" * 300, "    )", "far(stay)"]
-    exec(compile("\n".join(lines), "<far>", "exec"), {"stay": stay})
+    exec(code_of("\n".join(lines), "<far>", "exec"), {"stay": stay})
 
 
 def handlers(stay):
@@ -410,7 +425,7 @@ SITUATIONS = [
     plain, several_lines, backwards, generator, generator_expression, sent_generator,
     list_comprehension, nested_comprehension, recursion, deeper_recursion, mutual, methods,
     attributes, operators, callbacks, partials, decorated, lambdas, construction, class_body,
-    executed, evaluated, foreign_names, far_lines, handlers, manager, importing,
+    executed, evaluated, gone, foreign_names, far_lines, handlers, manager, importing,
 ]  # fmt: skip
 COROUTINES = [coroutine, gathered, async_generator, awaited, callback]
 CALLS = [in_lock, in_sleep, in_select, in_recv, in_queue, in_condition, in_read]
