@@ -62,7 +62,7 @@ while IFS=: read -r file line header; do
 	*..*) complain "$file:$line" "includes \"$header\": write it relative to src/" ;;
 	py_frames.bpf.h) # the walk of the probes, compiled for the host in one place
 		[ "$file" = src/resolve/walk.c ] ||
-			complain "$file:$line" "includes \"$header\": only src/resolve/walk.c may"
+			complain "$file:$line" "includes \"$header\", which belongs to bpf/"
 		;;
 	*.bpf.h) complain "$file:$line" "includes \"$header\", which belongs to bpf/" ;;
 	esac

@@ -20,6 +20,7 @@ struct cached_route {
 	const char *text;
 	uint64_t endpoint_code;
 	bool several;	/* mounted at more than one place: its path decides */
+	bool mount;	/* not routed inside of it yet: its path says where it will go */
 };
 
 struct route_cache {
@@ -121,26 +122,25 @@ static const char *mounted_text(struct route_cache *cache, const struct request_
 
 /* Template of a routed request with its mounts; NULL when it cannot be told. */
 static const char *routed_text(struct route_cache *cache, const struct request_record *request,
-			       bool *ret_several)
+			       struct cached_route *slot)
 {
 	const char *text = context_format(cache, request);
 	const struct route_entry *entry;
 
-	*ret_several = false;
 	if (text)
-		return mounted_text(cache, request, text, ret_several);
+		return mounted_text(cache, request, text, &slot->several);
 	/* mounts that are no application have prefixes as well: the table knows them */
-	entry = route_table_object(&cache->table, request->route, ret_several);
-	if (entry)
-		return entry->route;
-	text = format_of(cache, request->route);
+	entry = route_table_object(&cache->table, request->route, &slot->several);
+	text = entry ? NULL : format_of(cache, request->route);
 	if (text)
-		return mounted_text(cache, request, text, ret_several);
-	entry = route_table_endpoint(&cache->table, request->endpoint);
+		return mounted_text(cache, request, text, &slot->several);
+	if (!entry)
+		entry = route_table_endpoint(&cache->table, request->endpoint);
 	if (!entry) {
 		read_table(cache);
 		entry = route_table_endpoint(&cache->table, request->endpoint);
 	}
+	slot->mount = entry && entry->mount;
 	return entry ? entry->route : NULL;
 }
 
@@ -155,8 +155,8 @@ static const struct cached_route *routed(struct route_cache *cache,
 	    slot->endpoint == request->endpoint && slot->app == request->app)
 		return slot;
 	*slot = (struct cached_route){ request->route, request->context, request->endpoint,
-				       request->app, NULL, 0, false };
-	slot->text = routed_text(cache, request, &slot->several);
+				       request->app, NULL, 0, false, false };
+	slot->text = routed_text(cache, request, slot);
 	if (py_callable_code(&cache->target->py, request->endpoint, &slot->endpoint_code))
 		slot->endpoint_code = 0;
 	return slot;
@@ -240,11 +240,25 @@ static void unrouted(struct route_cache *cache, const struct request_record *req
 		name->endpoint_code = code;
 }
 
+/* Where the route alone does not say it all, the path does. */
+static void take_path(struct route_cache *cache, const struct request_record *request,
+		      const struct cached_route *slot, struct route_name *name)
+{
+	const struct route_entry *entry = NULL;
+
+	if (slot->several || slot->mount)
+		entry = entry_of_path(cache, request, name->method);
+	if (!entry || entry->mount || (!slot->mount && entry->object != request->route))
+		return;
+	name->route = entry->route;
+	if (py_callable_code(&cache->target->py, entry->endpoint, &name->endpoint_code))
+		name->endpoint_code = 0;
+}
+
 void route_resolve(struct route_cache *cache, const struct request_record *request,
 		   struct route_name *ret_name)
 {
 	const struct cached_route *slot;
-	const struct route_entry *entry;
 	char method[sizeof(request->method) + 1] = "";
 
 	*ret_name = (struct route_name){ 0 };
@@ -256,11 +270,9 @@ void route_resolve(struct route_cache *cache, const struct request_record *reque
 	if (request->route || request->endpoint) {
 		slot = routed(cache, request);
 		if (slot->text) {
-			entry = slot->several ? entry_of_path(cache, request, ret_name->method)
-					      : NULL;
-			ret_name->route = entry && entry->object == request->route ? entry->route
-										   : slot->text;
+			ret_name->route = slot->text;
 			ret_name->endpoint_code = slot->endpoint_code;
+			take_path(cache, request, slot, ret_name);
 			return;
 		}
 	}

@@ -6,6 +6,7 @@ import re
 
 from harness import Service, attached, drive, get, loopscope
 
+
 def facts(service):
     return get(service, "/facts").json()
 

@@ -27,7 +27,8 @@ def seconds(length):
 def send(service, method, path):
     """A request whose answer nobody waits for; a socket to be closed."""
     request = socket.create_connection((HOST, service.port))
-    request.sendall(f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 0\r\n\r\n".encode())
+    head = f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 0\r\n\r\n"
+    request.sendall(head.encode())
     return request
 
 

@@ -301,6 +301,17 @@ def test_one_long_callback_is_a_stall(saturated):
     assert finding["duration_ms"]["total"] <= sum(lengths) + slack
 
 
+def test_callbacks_are_told_apart_everywhere(interpreter, loop):
+    """One of thousands, and one for all: by the context that each callback runs in."""
+    with Service("saturated:app", loop=loop, interpreter=interpreter) as service:
+        with seen(service) as many:
+            get(service, "/callbacks/5000")
+        with seen(service) as single:
+            get(service, "/one/5000")
+    assert [finding["kind"] for finding in many.found] == ["loop_saturated"]
+    assert [finding["kind"] for finding in single.found] == ["cpu_stall"]
+
+
 def test_callbacks_with_room_between(saturated):
     with seen(saturated) as run:
         get(saturated, "/spread/5000/1")

@@ -326,7 +326,8 @@ def test_target_is_never_stopped_nor_traced(loop):
             wait_until(lambda: sum(seen.values()) > 300, 20, "the watcher")
         assert run.status == 0
         assert {what for what in seen if what.startswith("tracer")} == {"tracer 0"}
-        assert {what for what in seen if what.startswith("state")} <= {"state R", "state S", "state D"}
+        states = {what for what in seen if what.startswith("state")}
+        assert states <= {"state R", "state S", "state D"}
         with watching(service.pid) as seen:
             service.process.send_signal(signal.SIGSTOP)
             wait_until(lambda: seen["state T"], 5, "the watcher to see a stop")

@@ -33,9 +33,7 @@ def check(steps):
 
 
 def follow(service, *options):
-    return attached(
-        service, "--stall", 5, "--follow", "-f", "json", *options, json_report=False
-    )
+    return attached(service, "--stall", 5, "--follow", "-f", "json", *options, json_report=False)
 
 
 def finish(service, paths, concurrency=1):

@@ -80,6 +80,7 @@ static inline void image_code(struct image *image, uint64_t code, uint64_t file,
 {
 	const struct py_layout *at = &image->layout;
 
+	image_put(image, code, 1, 8);	/* references */
 	image_put(image, code + at->ob_type, image->type_code, 8);
 	image_put(image, code + at->code_flags, 3, 4);
 	image_put(image, code + at->code_firstlineno, first_line, 4);

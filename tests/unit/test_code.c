@@ -138,6 +138,32 @@ static void test_reuse(void **state)
 	assert_int_equal(info->origin, CODE_FROZEN);
 }
 
+/* What the allocator makes of a freed object still looks like one, but for its references. */
+static void test_freed(void **state)
+{
+	static const uint64_t alive[] = { 1, 1000000, 0xffffffff, 0x00010000c0000000 };
+	static const uint64_t freed[] = { 0, 0x7f31a2b3c4d0, 0x55d9e8f01230 };
+	struct fixture *f = *state;
+	const struct code_info *info;
+
+	for (size_t i = 0; i < sizeof(freed) / sizeof(freed[0]); i++) {
+		image_code(&f->image, f->code, f->file, f->qualname, f->qualname, f->table,
+			   200 + (uint32_t)i);
+		image_put(&f->image, f->code, freed[i], 8);
+		info = code_cache_get(f->cache, f->code, image_check(&f->image, f->code));
+		assert_true(info->stale);
+		assert_string_equal(info->file, "");
+	}
+	for (size_t i = 0; i < sizeof(alive) / sizeof(alive[0]); i++) {
+		image_code(&f->image, f->code, f->file, f->qualname, f->qualname, f->table,
+			   300 + (uint32_t)i);
+		image_put(&f->image, f->code, alive[i], 8);
+		info = code_cache_get(f->cache, f->code, image_check(&f->image, f->code));
+		assert_false(info->stale);
+		assert_int_equal(info->first_line, 300 + i);
+	}
+}
+
 static void test_stale_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -276,6 +302,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unusual_texts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reuse, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_freed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_origin, setup, teardown),

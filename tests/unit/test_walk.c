@@ -544,6 +544,7 @@ static void check_awaited(void)
 	set = object_of(t_set, 0, 200);
 	table = get(16 * 8);
 	put64(set + layout.set_table, table);
+	put64(set + layout.set_mask, 7);
 	put64(table + 16 * 2, string("a dummy"));
 	put64(table + 16 * 5, parent);
 	put64(child + layout.task_awaited_by, set);
