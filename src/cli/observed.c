@@ -79,7 +79,8 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 	void *context[2] = { observation, observed };
 	struct process_config config;
 
-	if (target_find_loops(observed->target) < 0)
+	/* without a loop there is no request yet, and looking costs milliseconds */
+	if (target_find_loops(observed->target) <= 0)
 		return (int)observed->loop_count;
 	if (!target_process_config(observed->target, &config)) {
 		observed->config = config;

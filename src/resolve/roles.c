@@ -96,18 +96,57 @@ static uint32_t key_id(const char *name)
 	return LS_KEY_NONE;
 }
 
+/* The modules of all rows, found in one walk over sys.modules. */
+struct lookup {
+	const struct target *target;
+	const char *names[sizeof(rows) / sizeof(rows[0])];
+	uint64_t modules[sizeof(rows) / sizeof(rows[0])];	/* 0: not imported */
+	size_t count;
+};
+
+static int note_module(void *context, uint64_t key, uint64_t value)
+{
+	struct lookup *lookup = context;
+	char name[96];
+
+	if (py_string(&lookup->target->py, key, name, sizeof(name)) < 0)
+		return 0;
+	for (size_t i = 0; i < lookup->count; i++)
+		if (!strcmp(lookup->names[i], name))
+			lookup->modules[i] = value;
+	return 0;
+}
+
+static int lookup_modules(const struct target *target, struct lookup *lookup)
+{
+	uint64_t modules;
+	int error;
+
+	*lookup = (struct lookup){ .target = target };
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (!lookup->count ||
+		    strcmp(lookup->names[lookup->count - 1], rows[i].module))
+			lookup->names[lookup->count++] = rows[i].module;
+	error = mem_read_u64(target->mem, target->interp + target->layout.interp_modules,
+			     &modules);
+	return error ? error : py_dict_walk(&target->py, modules, note_module, lookup);
+}
+
 /* "Class.method" of a module -> the object. */
-static int find_object(const struct target *target, const char *module_name, const char *path,
+static int find_object(const struct lookup *lookup, const char *module_name, const char *path,
 		       uint64_t *ret_object)
 {
-	uint64_t module, object;
+	const struct target *target = lookup->target;
+	uint64_t module = 0, object;
 	char text[128], *rest = NULL, *name;
 	int error;
 
 	snprintf(text, sizeof(text), "%s", path);
-	error = py_module(&target->py, target->interp, module_name, &module);
-	if (error)
-		return error;
+	for (size_t i = 0; i < lookup->count && !module; i++)
+		if (!strcmp(lookup->names[i], module_name))
+			module = lookup->modules[i];
+	if (!module)
+		return -ENOENT;
 	name = strtok_r(text, ".", &rest);
 	error = py_module_attribute(&target->py, module, name, &object);
 	while (!error && (name = strtok_r(NULL, ".", &rest)))
@@ -117,11 +156,12 @@ static int find_object(const struct target *target, const char *module_name, con
 	return error;
 }
 
-static int find_code(const struct target *target, const struct role_row *row, uint64_t *ret_code)
+static int find_code(const struct lookup *lookup, const struct role_row *row, uint64_t *ret_code)
 {
+	const struct target *target = lookup->target;
 	uint64_t function, code;
 	char text[128], *rest = NULL;
-	int error = find_object(target, row->module, row->function, &function);
+	int error = find_object(lookup, row->module, row->function, &function);
 
 	if (!error)
 		error = py_callable_code(&target->py, function, &code);
@@ -175,7 +215,7 @@ static int closure_index(const struct target *target, uint64_t code, const char 
 	return 0;
 }
 
-static int compile_attribute(const struct target *target, const char *name,
+static int compile_attribute(const struct lookup *lookup, const char *name,
 			     const char *class_path, struct code_role *role)
 {
 	char text[160], *class_name;
@@ -188,19 +228,19 @@ static int compile_attribute(const struct target *target, const char *name,
 	if (!class_name)
 		return -EINVAL;
 	*class_name++ = '\0';
-	error = find_object(target, text, class_name, &type);
+	error = find_object(lookup, text, class_name, &type);
 	if (error)
 		return error;
-	if (!py_type_slot_offset(&target->py, type, name, &at))
+	if (!py_type_slot_offset(&lookup->target->py, type, name, &at))
 		return add_op(role, LS_OP_FIELD, at, 0);
 	/* without an instance the index is not known: its dictionary still is asked */
-	error = py_type_shared_index(&target->py, type, name, &at);
+	error = py_type_shared_index(&lookup->target->py, type, name, &at);
 	if (error == -ENOENT)
 		return add_op(role, LS_OP_ATTR, LS_ABSENT, key_id(name)) ?: -EAGAIN;
 	return error ? error : add_op(role, LS_OP_ATTR, at, key_id(name));
 }
 
-static int compile_step(const struct target *target, uint64_t code, const char *step,
+static int compile_step(const struct lookup *lookup, uint64_t code, const char *step,
 			struct code_role *role)
 {
 	char verb[16], name[48], class_path[128] = "";
@@ -210,28 +250,28 @@ static int compile_step(const struct target *target, uint64_t code, const char *
 	if (sscanf(step, "%15s %47s %127s", verb, name, class_path) < 2)
 		return -EINVAL;
 	if (!strcmp(verb, "attr"))
-		return compile_attribute(target, name, class_path, role);
+		return compile_attribute(lookup, name, class_path, role);
 	if (!strcmp(verb, "closure")) {
-		error = closure_index(target, code, name, &at);
+		error = closure_index(lookup->target, code, name, &at);
 		return error ? error : add_op(role, LS_OP_CLOSURE, at, 0);
 	}
-	error = py_code_local(&target->py, code, name, &at);
+	error = py_code_local(&lookup->target->py, code, name, &at);
 	if (!error)
 		error = add_op(role, LS_OP_LOCAL, at, 0);
 	return error ? error : add_op(role, LS_OP_CELL, 0, 0);
 }
 
 /* 0, -EAGAIN: usable, but to be compiled again later, -errno. */
-static int compile_row(const struct target *target, const struct role_row *row, uint64_t *ret_code,
+static int compile_row(const struct lookup *lookup, const struct role_row *row, uint64_t *ret_code,
 		       struct code_role *role)
 {
-	int error = find_code(target, row, ret_code), again = 0;
+	int error = find_code(lookup, row, ret_code), again = 0;
 
 	if (error)
 		return error;
 	*role = (struct code_role){ .end = row->end, .flags = row->flags };
 	for (int i = 0; i < STEPS && row->steps[i]; i++) {
-		error = compile_step(target, *ret_code, row->steps[i], role);
+		error = compile_step(lookup, *ret_code, row->steps[i], role);
 		if (error == -EAGAIN)
 			again = error;
 		else if (error)
@@ -255,13 +295,14 @@ int roles_scan(const struct target *target, role_each each, void *context,
 {
 	struct role_scan scan = { .modules = roles_module_count(target) };
 	uint64_t done[sizeof(rows) / sizeof(rows[0])];
+	struct lookup lookup;
 
-	if (!scan.modules)
+	if (!scan.modules || lookup_modules(target, &lookup))
 		return -EAGAIN;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct code_role role;
 		uint64_t code = 0;
-		int error = compile_row(target, &rows[i], &code, &role);
+		int error = compile_row(&lookup, &rows[i], &code, &role);
 		bool earlier = false;
 
 		if (error && error != -EAGAIN)
