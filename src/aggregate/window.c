@@ -7,6 +7,7 @@
 
 #include "aggregate/groups.h"
 #include "aggregate/steps.h"
+#include "attribute/attribute.h"
 #include "base/intern.h"
 #include "base/vec.h"
 
@@ -64,15 +65,6 @@ static enum window_class class_of_call(const struct activity *activity)
 	return CLASS_CALL;
 }
 
-/* A call that kept the CPU blocks only when it moved data; else it is CPU time like any other. */
-static bool moves_data(const struct activity *activity)
-{
-	unsigned type = activity->target ? activity->target->type : FD_NONE;
-
-	return type == FD_FILE || type == FD_PIPE || type == FD_PATH || type == FD_UNIX ||
-	       type == FD_INET || type == FD_INET6;
-}
-
 static bool is_silent(const struct activity *activity)
 {
 	return activity->own_work || (!activity->request && !activity->culprit.file &&
@@ -85,7 +77,7 @@ static int add_call(struct window *window, const struct activity *activity, bool
 	int error;
 
 	if (activity->flags & EVENT_F_ON_CPU) {
-		if (!moves_data(activity))
+		if (!call_blocks(activity))
 			return 0;
 		if (pending)
 			pending->on_cpu_call_ns += activity->duration_ns;

@@ -159,6 +159,14 @@ static const char *file_text(const struct activity *activity, const struct call_
 	return name[0] ? intern(name) : NULL;
 }
 
+bool call_blocks(const struct activity *activity)
+{
+	unsigned type = activity->target ? activity->target->type : FD_NONE;
+
+	return !(activity->flags & EVENT_F_ON_CPU) || type == FD_FILE || type == FD_PIPE ||
+	       type == FD_PATH || type == FD_UNIX || type == FD_INET || type == FD_INET6;
+}
+
 static void name_target(struct activity *activity, const struct call_target *target)
 {
 	activity->target = target;

@@ -37,6 +37,12 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
  */
 void culprit_find(struct activity *activity, const struct code_info *endpoint);
 
+/*
+ * Does a call block its loop?  One that slept does; one that kept the CPU only
+ * when it moved data (a large read or write): else it is CPU time like any other.
+ */
+bool call_blocks(const struct activity *activity);
+
 /* Index of the next application frame at or after `from`, frame_count when none. */
 size_t next_application_frame(const struct activity *activity, size_t from);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "attribute/activity.h"
+#include "attribute/attribute.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "export/clean.h"
@@ -126,6 +127,7 @@ void follow_activity(void *context, const struct activity *activity)
 	const struct follow *follow = context;
 
 	if (activity->duration_ns < follow->stall_ns || activity->own_work ||
+	    (activity->kind == ACTIVITY_CALL && !call_blocks(activity)) ||
 	    (activity->kind != ACTIVITY_CALL && activity->kind != ACTIVITY_PAGE_FAULT &&
 	     activity->kind != ACTIVITY_GIL_WAIT && activity->kind != ACTIVITY_STEP))
 		return;
