@@ -131,8 +131,8 @@ static inline void add_call(struct case_state *t, uint64_t request, uint64_t us)
 }
 
 /* Samples of one callback, 10 ms apart. */
-static inline void add_samples(struct case_state *t, uint64_t request, uint64_t callback, unsigned count,
-			       uint16_t flags)
+static inline void add_samples(struct case_state *t, uint64_t request, uint64_t callback,
+			       unsigned count, uint16_t flags)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct activity activity;
