@@ -19,6 +19,7 @@
 	bpf_probe_read_user((to), (size), (const void *)(address))
 int global_key_of(__u32 context, __u64 object);
 int global_dict_find(__u32 context, __u64 dict, __u32 key);
+int global_keys_find(__u32 context, __u64 keys, __u32 key);
 int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start);
 int global_awaiter_of(__u32 context, __u64 node);
 int global_task_serial(__u32 context, __u64 task, __u32 copy);
@@ -32,6 +33,7 @@ int global_request_find(__u32 context, __u64 task);
 int global_request_task(__u32 context, __u64 task);
 #define KEY_OF(s, config, object) ((__u32)global_key_of((s)->walk.context, (object)))
 #define DICT_FIND(s, config, dict, key) global_dict_find((s)->walk.context, (dict), (key))
+#define KEYS_FIND(s, config, keys, key) global_keys_find((s)->walk.context, (keys), (key))
 #define FOLLOW(s, config, code, frame, start) \
 	global_follow((s)->walk.context, (code), (frame), (start))
 #define AWAITER_OF(s, config, node) global_awaiter_of((s)->walk.context, (node))
@@ -50,6 +52,7 @@ int global_request_task(__u32 context, __u64 task);
 #define REQUEST_TASK request_task
 #define KEY_OF key_of
 #define DICT_FIND dict_find
+#define KEYS_FIND keys_find
 #define FOLLOW follow
 #define AWAITER_OF awaiter_of
 #define TASK_SERIAL task_serial
@@ -148,21 +151,19 @@ static __always_inline __u32 key_of(struct scratch *s, const struct process_conf
 #define DICT_ENTRIES 40	/* entries of a dictionary that are looked at */
 
 /*
- * Reads the entry array of a dictionary into s->table: s->walk.entries of
+ * Reads the entry array of a keys object into s->table: s->walk.entries of
  * s->walk.entry_size bytes.  Values of split tables are not followed.
  */
-static __always_inline long dict_load(struct scratch *s, const struct process_config *config,
-				      __u64 dict)
+static __always_inline long keys_load(struct scratch *s, const struct process_config *config,
+				      __u64 keys)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 keys, entries, count;
+	__u64 entries, count;
 	__u8 log2_bytes, kind;
 	__u32 size;
 
 	s->walk.entries = 0;
-	if (!dict || read_u64(dict + layout->dict_keys, &keys) || !keys)
-		return -1;
-	if (ls_read_user(s->key, 32, keys))
+	if (!keys || ls_read_user(s->key, 32, keys))
 		return -1;
 	log2_bytes = s->key[layout->keys_log2_index_bytes & 31];
 	kind = s->key[layout->keys_kind & 31];
@@ -180,6 +181,18 @@ static __always_inline long dict_load(struct scratch *s, const struct process_co
 	return 0;
 }
 
+/* The same for the keys of a dictionary. */
+static __always_inline long dict_load(struct scratch *s, const struct process_config *config,
+				      __u64 dict)
+{
+	__u64 keys;
+
+	s->walk.entries = 0;
+	if (!dict || read_u64(dict + config->layout.dict_keys, &keys))
+		return -1;
+	return keys_load(s, config, keys);
+}
+
 /* Key and value of entry `i` of the loaded dictionary: 16 bytes, or 24 behind a hash. */
 static __always_inline __u64 entry_key(const struct scratch *s, __u32 i)
 {
@@ -193,6 +206,22 @@ static __always_inline __u64 entry_value(const struct scratch *s, __u32 i)
 	__u32 at = (i + 1) * s->walk.entry_size - 8;
 
 	return *(const __u64 *)(s->table + (at & 0x3f8));
+}
+
+/* s->walk.found = position of a key in a keys object, plus 1; 0 when it has none. */
+static __always_inline int keys_find(struct scratch *s, const struct process_config *config,
+				     __u64 keys, __u32 key)
+{
+	s->walk.found = 0;
+	if (keys_load(s, config, keys))
+		return 0;
+	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
+		if (i >= s->walk.entries)
+			break;
+		if (KEY_OF(s, config, entry_key(s, i)) == key)
+			s->walk.found = i + 1;
+	}
+	return 0;
 }
 
 /* s->walk.found = value of one key of a dictionary, 0 when it has none. */

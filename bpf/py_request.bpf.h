@@ -52,7 +52,16 @@ static __always_inline __u64 attribute(struct scratch *s, const struct process_c
 		if (!values)
 			read_u64(object - 24, &dict);
 	}
-	if (values && index != LS_ABSENT) {
+	if (values && index == LS_ABSENT) {
+		/* the class had no instance when user space looked: its keys have it now */
+		if (read_u64(type_of(config, object) + layout->type_cached_keys, &word))
+			return 0;
+		KEYS_FIND(s, config, word, key);
+		if (!s->walk.found)
+			return 0;
+		index = (__u16)(s->walk.found - 1);
+	}
+	if (values) {
 		read_u64(values + layout->values_first + 8ull * index, &value);
 		return value;
 	}

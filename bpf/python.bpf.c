@@ -21,6 +21,12 @@ __noinline int global_dict_find(__u32 context, __u64 dict, __u32 key)
 	return dict_find(s, config, dict, key);
 }
 
+__noinline int global_keys_find(__u32 context, __u64 keys, __u32 key)
+{
+	WITH_SCRATCH(context);
+	return keys_find(s, config, keys, key);
+}
+
 __noinline int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start)
 {
 	WITH_SCRATCH(context);

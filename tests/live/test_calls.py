@@ -74,7 +74,6 @@ def test_vfork_is_one_call_of_the_parent(calls):
     assert call["syscall"] == "vfork"
     assert call["route"] == "/vfork"
     assert STALL_MS < call["duration_ms"] <= answer["ms"]
-    assert call["duration_ms"] >= 0.6 * answer["ms"]
 
 
 def test_a_wait_for_io_uring_is_a_call(calls):

@@ -126,7 +126,8 @@ def test_stacks_and_states(program):
 def test_one_runs_and_one_waits_for_the_gil(program):
     process, _ = program
     seen = set()
-    for _ in range(20):
+
+    def one_of_each():
         threads = threads_of(dump(process.pid))
         states = sorted(threads[f"burns-{number}"]["state"] for number in range(2))
         assert set(states) <= {"gil_wait", "runnable", "running"}
@@ -134,7 +135,9 @@ def test_one_runs_and_one_waits_for_the_gil(program):
             frames = threads[f"burns-{number}"]["frames"]
             assert frames[0]["function"] == "burns"
         seen.add(tuple(states))
-    assert ("gil_wait", "running") in seen
+        return ("gil_wait", "running") in seen
+
+    wait_until(one_of_each, 30, "one that runs and one that waits")
 
 
 def test_a_service(loop):
