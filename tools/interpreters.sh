@@ -6,8 +6,8 @@
 #
 # Prints "VERSION LINK PATH [ROOT]": LINK is static or shared (interpreter in
 # libpython), PATH the python, inside of ROOT where there is one (chroot).
-# They are pyenv's where it is present, the distribution's, and Debian's in
-# roots of their own below ${LOOPSCOPE_CACHE:-~/.cache/loopscope}.  Exit status 1
+# They are pyenv's where it is present, the distribution's, and Debian's and
+# Ubuntu's in roots of their own below ${LOOPSCOPE_CACHE:-~/.cache/loopscope}.  Exit status 1
 # names what is missing.  Needs root; quick when everything is there.
 set -euo pipefail
 
@@ -30,6 +30,9 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 
+# Of users who are not root, and of `su`.
+export PATH=$PATH:/usr/sbin:/sbin
+
 mkdir -p "$cache"
 exec 9>"$cache/interpreters.lock"
 flock 9
@@ -48,12 +51,16 @@ quietly() {
 	fi
 }
 
+# Below a root that is no mount point (chroot) there is nothing to make private.
+own_mounts=(unshare --mount)
+"${own_mounts[@]}" true 2>/dev/null || own_mounts+=(--propagation unchanged)
+
 # inside ROOT COMMAND...: with /proc of its own; nothing stays mounted.
 inside() {
 	local root=$1
 	shift
 	# shellcheck disable=SC2016
-	[ -n "$root" ] && set -- unshare --mount sh -c \
+	[ -n "$root" ] && set -- "${own_mounts[@]}" sh -c \
 		'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
 	env LC_ALL=C DEBIAN_FRONTEND=noninteractive "$@"
 }
@@ -85,13 +92,23 @@ packaged() {
 	[[ $policy =~ (Installed|Candidate):\ [0-9] ]]
 }
 
+# library_package ROOT X.Y: Ubuntu's has another name for some versions.
+library_package() {
+	if [[ $(inside "$1" apt-cache policy "libpython$2t64" 2>/dev/null) =~ Candidate:\ [0-9] ]]; then
+		echo "libpython$2t64"
+	else
+		echo "libpython$2"
+	fi
+}
+
 # add_packaged ROOT X.Y: the distribution's static python, and one on its libpython.
 add_packaged() {
-	local root=$1 version=$2 library program
-	if ! installed "$root" "python$version" "python$version-venv" "libpython$version"; then
-		install_packages "$root" "python$version" "python$version-venv" "libpython$version" || return 0
+	local root=$1 version=$2 package library program
+	package=$(library_package "$root" "$version")
+	if ! installed "$root" "python$version" "python$version-venv" "$package"; then
+		install_packages "$root" "python$version" "python$version-venv" "$package" || return 0
 	fi
-	library=$(inside "$root" dpkg-query -L "libpython$version" |
+	library=$(inside "$root" dpkg-query -L "$package" |
 		grep "/libpython$version\.so\.1\.0\$")
 	if [ -n "$root" ]; then
 		program=/opt/loopscope/python$version
@@ -111,11 +128,11 @@ add_packaged() {
 
 # ---- roots ---------------------------------------------------------------------------
 
-# Debian's mirror as this machine's apt knows it; empty: debootstrap's own choice.
+# mirror ORIGIN: as this machine's apt knows it; empty: debootstrap's own choice.
 mirror() {
 	# shellcheck disable=SC2016
 	apt-get indextargets --format '$(ORIGIN) $(SITE)' 2>/dev/null |
-		awk '$1 == "Debian" && $2 !~ /security/ && !n++ { print $2 }'
+		awk -v origin="$1" '$1 == origin && $2 !~ /security/ && !n++ { print $2 }'
 }
 
 # What pip needs to reach its index is the same inside.
@@ -131,13 +148,31 @@ copy_pip_settings() {
 	done
 }
 
+# Debian 12 has no keyring of Ubuntu; sid has one, and nothing else vouches for it.
+ubuntu_keyring() {
+	local keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
+	if [ ! -f "$keyring" ]; then
+		if [ ! -f "$cache/sid$keyring" ]; then
+			install_packages "$cache/sid" ubuntu-keyring || return 1
+		fi
+		keyring=$cache/sid$keyring
+	fi
+	echo "$keyring"
+}
+
 make_root() {
-	local suite=$1 root=$cache/$1
-	local source
-	source=$(mirror)
+	local suite=$1 root=$cache/$1 keyring
+	local arguments=(--variant=minbase --include=ca-certificates)
+	if [ "$suite" = noble ]; then
+		keyring=$(ubuntu_keyring) || return 1
+		# The script of all of Ubuntu's releases has the name of the first.
+		arguments+=("--components=main,universe" "--keyring=$keyring"
+			"$suite" "$root.new" "$(mirror Ubuntu)" gutsy)
+	else
+		arguments+=("$suite" "$root.new" "$(mirror Debian)")
+	fi
 	rm -rf "$root.new"
-	quietly "debootstrap $suite in $root" debootstrap --variant=minbase \
-		--include=ca-certificates "$suite" "$root.new" ${source:+"$source"} || return 1
+	quietly "debootstrap $suite in $root" debootstrap "${arguments[@]}" || return 1
 	mv "$root.new" "$root"
 }
 
@@ -187,6 +222,7 @@ for version in "${needed[@]}"; do
 done
 add_root sid 3.14 3.13
 # Releases that keep them for years, where nobody has both builds.
+[[ $have == *" 3.12 "* ]] || add_root noble 3.12
 [[ $have == *" 3.13-static "* && $have == *" 3.13-shared "* ]] || add_root trixie 3.13
 [[ $have == *" 3.11-static "* && $have == *" 3.11-shared "* ]] || add_root bookworm 3.11
 

@@ -53,6 +53,16 @@ REPORT_SECONDS = 20
 ENTER_ROOT = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 
 
+@cache
+def own_mounts():
+    """The command in front of one that mounts, for itself alone."""
+    command = ["unshare", "--mount"]
+    # Below a root that is no mount point (chroot) there is nothing to make private.
+    if subprocess.run([*command, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        command += ["--propagation", "unchanged"]
+    return command
+
+
 # ---- interpreters ----------------------------------------------------------------
 
 
@@ -70,7 +80,7 @@ class Interpreter:
         command = [self.python, *map(str, arguments)]
         if self.root is None:
             return command
-        return ["unshare", "--mount", "sh", "-c", ENTER_ROOT, self.root, *command]
+        return [*own_mounts(), "sh", "-c", ENTER_ROOT, self.root, *command]
 
     def outside(self, path):
         """Where this process finds what the interpreter calls that."""

@@ -25,6 +25,7 @@ from harness import (
     listening,
     loopscope,
     own_interpreter,
+    own_mounts,
     wait_attached,
     wait_until,
 )
@@ -138,7 +139,7 @@ def patched_python(folder):
     copy = folder / "python"
     copy.write_bytes(image)
     copy.chmod(0o755)
-    return str(copy), "3.10"
+    return str(copy), f"3.10.{sys.version_info.micro}"
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +274,8 @@ def test_capabilities_that_suffice(everybody):
 
 
 def test_kernel_without_btf():
-    hide = ["unshare", "--mount", "sh", "-c"]
-    hide += ['mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
+    hide = [*own_mounts(), "sh", "-c"]
+    hide += ['mount --make-rslave /sys && mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
     with python(NO_LOOP) as process:
         run = run_as(hide, LOOPSCOPE, "attach", "-p", process.pid, "-d", 1)
         refused(run, PRIVILEGES, "BTF", "CONFIG_DEBUG_INFO_BTF")
@@ -309,12 +310,12 @@ def hidden(request, tmp_path):
     folder.mkdir()
     program = shutil.copy(os.path.realpath("/usr/bin/python3"), folder / "python")
     code = LOOP.format(then=f"await asyncio.sleep({NEVER_S})")
-    command = ["unshare", "--mount", program, "-u", "-c", code, tmp_path / "go"]
+    command = [*own_mounts(), program, "-u", "-c", code, tmp_path / "go"]
     with running(*command, env={"PYTHONHOME": "/usr", "PATH": "/usr/bin:/bin"}) as process:
         hide = f"mount -t tmpfs none {folder} && cd {folder} && {HOSTILE[request.param]}"
-        subprocess.run(
-            ["nsenter", f"--target={process.pid}", "--mount", "sh", "-c", hide], check=True
-        )
+        # Without --root it would leave a chroot.
+        enter = ["nsenter", f"--target={process.pid}", "--mount", "--root", "--wd"]
+        subprocess.run([*enter, "sh", "-c", hide], check=True)
         yield process
 
 
