@@ -46,7 +46,9 @@ BPF_CFLAGS = -target bpf -std=gnu11 -O2 -g -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) 
 	-Wall -Wextra -Wno-unused-parameter -Werror \
 	-Iinclude -Ibpf $(BPF_SYSTEM)
 
-BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
+# the definitions of maps come first: bpftool's linker loses their offsets otherwise
+BPF_SOURCES := $(filter bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c)) \
+	$(sort $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c)))
 SOURCES := $(sort $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c src/*/*/*.c)))
 TEST_SUPPORT := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))

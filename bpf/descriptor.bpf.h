@@ -33,18 +33,17 @@ static __always_inline int argument_kind(__u32 number)
 	return ARGUMENT_NONE;
 }
 
-static __always_inline void describe_unix(struct call_target *to, struct sock *sk)
+/* Path of the listener that a socket leads to or came from; `to` is LS_NAME_BYTES long. */
+static __always_inline void unix_peer_name(char *to, struct sock *sk)
 {
 	struct unix_sock *own = (struct unix_sock *)sk;
 	struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ(own, peer);
 	struct unix_address *address = BPF_CORE_READ(peer, addr);
 
-	to->type = FD_UNIX;
 	if (!address)
 		address = BPF_CORE_READ(own, addr);
 	if (address)
-		bpf_probe_read_kernel(to->name, sizeof(to->name) - 1,
-				      (const char *)&address->name[0] + 2);
+		bpf_probe_read_kernel(to, LS_NAME_BYTES - 1, (const char *)&address->name[0] + 2);
 }
 
 static __always_inline void describe_socket(struct call_target *to, struct file *file)
@@ -63,26 +62,37 @@ static __always_inline void describe_socket(struct call_target *to, struct file 
 		to->type = FD_INET6;
 		bpf_core_read(to->address, 16, &sk->__sk_common.skc_v6_daddr);
 	} else if (family == AF_UNIX) {
-		describe_unix(to, sk);
+		to->type = FD_UNIX;
+		unix_peer_name(to->name, sk);
 	}
 	to->port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
-static __always_inline void describe_fd(struct call_target *to, int fd)
+/* The open file behind a descriptor of the calling process, NULL: none. */
+static __always_inline struct file *file_of(int fd)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct fdtable *table;
 	struct file **files, *file = NULL;
+	struct fdtable *table;
+
+	if (fd < 0 || fd >= MAX_FD)
+		return NULL;
+	table = BPF_CORE_READ(task, files, fdt);
+	if (!table || (__u32)fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	files = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
+	return file;
+}
+
+static __always_inline void describe_fd(struct call_target *to, int fd)
+{
+	struct file *file;
 	__u16 mode;
 
 	to->fd = fd;
-	if (fd < 0 || fd >= MAX_FD)
-		return;
-	table = BPF_CORE_READ(task, files, fdt);
-	if (!table || (__u32)fd >= BPF_CORE_READ(table, max_fds))
-		return;
-	files = BPF_CORE_READ(table, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd) || !file)
+	file = file_of(fd);
+	if (!file)
 		return;
 	mode = BPF_CORE_READ(file, f_inode, i_mode);
 	if ((mode & S_IFMT) == S_IFSOCK) {

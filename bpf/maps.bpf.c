@@ -10,6 +10,7 @@ struct thread_map threads SEC(".maps");
 struct loop_map loops SEC(".maps");
 struct code_role_map code_roles SEC(".maps");
 struct followed_map followed SEC(".maps");
+struct connection_map connections SEC(".maps");
 struct scratch_map scratch SEC(".maps");
 struct fault_map faults SEC(".maps");
 struct counter_map counters SEC(".maps");
@@ -17,6 +18,8 @@ struct counter_map counters SEC(".maps");
 const volatile struct probe_config probe = {};
 __u32 filter_tgids[LS_MAX_FILTER] = {};
 __u32 filter_count = 0;
+struct listener listeners[LS_MAX_LISTENERS] = {};
+__u32 listener_count = 0;
 __u32 muted = 0;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -19,7 +19,7 @@ enum { CONTEXT_SYSCALL = 0, CONTEXT_SWITCH = 1, CONTEXT_SAMPLE = 2, CONTEXT_COUN
 
 struct event_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 512 * 1024);
+	__uint(max_entries, 4 * 1024 * 1024);
 };
 
 struct process_map {
@@ -73,6 +73,14 @@ struct followed_map {
 	__type(value, __u32);
 };
 
+struct connection_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LS_MAX_CONNECTIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct connection);
+};
+
 struct scratch_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CONTEXT_COUNT);
@@ -102,6 +110,7 @@ extern struct thread_map threads SEC(".maps");
 extern struct loop_map loops SEC(".maps");		/* memory-mapped by user space */
 extern struct code_role_map code_roles SEC(".maps");	/* code objects that lead to a request */
 extern struct followed_map followed SEC(".maps");	/* tgids whose children are reported */
+extern struct connection_map connections SEC(".maps");	/* by address of the struct sock */
 extern struct scratch_map scratch SEC(".maps");
 extern struct fault_map faults SEC(".maps");		/* stack of the fault a loop sleeps in */
 extern struct counter_map counters SEC(".maps");
@@ -111,6 +120,9 @@ extern const volatile struct probe_config probe;
 /* The first processes, compared one by one: cheaper for everybody else than a hash. */
 extern __u32 filter_tgids[LS_MAX_FILTER];
 extern __u32 filter_count;	/* above LS_MAX_FILTER: the hash is asked */
+
+extern struct listener listeners[LS_MAX_LISTENERS];
+extern __u32 listener_count;
 
 extern __u32 muted;	/* the attach ends: no event is produced any more */
 
@@ -158,12 +170,9 @@ static __always_inline int is_target(__u32 tgid)
 	if (tracked > LS_MAX_FILTER)
 		return bpf_map_lookup_elem(&process_index, &tgid) != NULL;
 #pragma unroll
-	for (__u32 i = 0; i < LS_MAX_FILTER; i++) {
-		if (i >= tracked)
-			break;
-		if (filter_tgids[i] == tgid)
+	for (__u32 i = 0; i < LS_MAX_FILTER; i++)
+		if (i < tracked && filter_tgids[i] == tgid)
 			return 1;
-	}
 	return 0;
 }
 

@@ -28,6 +28,9 @@ int global_scope_entry(__u32 context, __u64 key, __u64 value);
 int global_current_task(__u32 context);
 int global_current_entry(__u32 context, __u64 loop, __u64 task);
 int global_frames_walk(__u32 context);
+int global_frames_near(__u32 context, __u32 limit);
+int global_message_read(__u32 context);
+int global_callable_code(__u32 context, __u64 callable);
 int global_frame_step(__u32 context);
 int global_request_find(__u32 context, __u64 task);
 int global_request_task(__u32 context, __u64 task);
@@ -228,15 +231,14 @@ static __always_inline int keys_find(struct scratch *s, const struct process_con
 static __always_inline int dict_find(struct scratch *s, const struct process_config *config,
 				     __u64 dict, __u32 key)
 {
+	__u64 keys;
+
 	s->walk.found = 0;
-	if (dict_load(s, config, dict))
+	if (!dict || read_u64(dict + config->layout.dict_keys, &keys))
 		return 0;
-	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
-		if (i >= s->walk.entries)
-			break;
-		if (KEY_OF(s, config, entry_key(s, i)) == key)
-			s->walk.found = entry_value(s, i);
-	}
+	KEYS_FIND(s, config, keys, key);
+	if (s->walk.found)
+		s->walk.found = entry_value(s, (__u32)s->walk.found - 1);
 	return 0;
 }
 

@@ -1,136 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From a frame, task or callback to the request it runs for.  Followed in the
- * kernel while the thread stands still, because these objects die with the
- * request.  Compiles for the host as well; see py_read.bpf.h.
+ * From a frame or task to the request it runs for.  Followed in the kernel
+ * while the thread stands still, because these objects die with the request.
+ * Compiles for the host as well; see py_read.bpf.h.
  */
 #ifndef LS_PY_REQUEST_BPF_H
 #define LS_PY_REQUEST_BPF_H
 
-#include "py_read.bpf.h"
+#include "py_task.bpf.h"
 
-#define SET_SLOTS 32	/* of a set of awaiting tasks: any one of them will do */
 #define MAX_TASK_HOPS 12	/* tasks and futures on the way to a request's root */
-
-#ifdef __bpf__
-static __always_inline const struct code_role *ls_code_role(const struct process_config *config,
-							    __u64 code)
-{
-	struct code_role_key key = { .code = code, .tgid = config->tgid };
-
-	return bpf_map_lookup_elem(&code_roles, &key);
-}
-#endif
-
-/* Instance attribute: by index of the shared keys, by name in a dictionary of its own. */
-static __always_inline __u64 attribute(struct scratch *s, const struct process_config *config,
-				       __u64 object, __u16 index, __u32 key)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 values = 0, dict = 0, value = 0, word;
-
-	if (layout->managed_dict == LS_DICT_INLINE) {
-		__u64 type = type_of(config, object), size = 0;
-		__u8 valid = 0;
-
-		if (!type || read_u64(type + layout->type_basicsize, &size) || size > 4096)
-			return 0;
-		values = object + size;
-		if (ls_read_user(&valid, 1, values + layout->values_valid) || valid != 1)
-			values = 0;
-		if (!values)
-			read_u64(object - 24, &dict);
-	} else if (layout->managed_dict == LS_DICT_TAGGED) {
-		if (read_u64(object - 24, &word))
-			return 0;
-		if (word & 1)
-			values = word + 1;
-		else
-			dict = word;
-	} else {
-		read_u64(object - 32, &values);
-		if (!values)
-			read_u64(object - 24, &dict);
-	}
-	if (values && index == LS_ABSENT) {
-		/* the class had no instance when user space looked: its keys have it now */
-		if (read_u64(type_of(config, object) + layout->type_cached_keys, &word))
-			return 0;
-		KEYS_FIND(s, config, word, key);
-		if (!s->walk.found)
-			return 0;
-		index = (__u16)(s->walk.found - 1);
-	}
-	if (values) {
-		read_u64(values + layout->values_first + 8ull * index, &value);
-		return value;
-	}
-	if (!dict)
-		return 0;
-	DICT_FIND(s, config, dict, key);
-	return s->walk.found;
-}
-
-/* One step of a follow program; s->walk.value in and out. */
-static __always_inline void follow_step(struct scratch *s, const struct process_config *config,
-					const struct follow_op *op, __u64 frame)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 value = s->walk.value, next = 0;
-
-	switch (op->op) {
-	case LS_OP_LOCAL:
-		read_u64(frame + layout->frame_locals + 8ull * op->arg, &next);
-		next = untag(config, next);
-		break;
-	case LS_OP_CELL:
-		next = value;
-		if (type_of(config, value) == config->type_cell)
-			read_u64(value + layout->cell_ref, &next);
-		break;
-	case LS_OP_FIELD:
-		if (value)
-			read_u64(value + op->arg, &next);
-		break;
-	case LS_OP_ATTR:
-		if (value)
-			next = attribute(s, config, value, op->arg, op->arg2);
-		break;
-	case LS_OP_CLOSURE: {
-		__u64 closure, cell;
-
-		if (!value || read_u64(value + layout->function_closure, &closure) || !closure ||
-		    read_u64(closure + layout->tuple_items + 8ull * op->arg, &cell) || !cell)
-			break;
-		read_u64(cell + layout->cell_ref, &next);
-		break;
-	}
-	default:
-		next = value;
-	}
-	s->walk.value = next;
-}
-
-/*
- * Runs the follow program of a code object from its frame, or from `start` (a
- * function, method or partial).  Returns LS_END_* | LS_ROLE_* << 8, 0 for a
- * code object without a role; the result is s->walk.value.
- */
-static __always_inline int follow(struct scratch *s, const struct process_config *config,
-				  __u64 code, __u64 frame, __u64 start)
-{
-	const struct code_role *role = code ? ls_code_role(config, code) : 0;
-
-	s->walk.value = start;
-	if (!role)
-		return 0;
-	for (__u32 i = 0; i < LS_MAX_OPS; i++) {
-		if (i >= role->nops)
-			break;
-		follow_step(s, config, &role->ops[i], frame);
-	}
-	return role->end | role->flags << 8;
-}
 
 /* Takes the value of a follow program as the scope, if it is one. */
 static __always_inline void scope_take(struct scratch *s, const struct process_config *config)
@@ -156,207 +35,6 @@ static __always_inline void frame_follow(struct scratch *s, const struct process
 		scope_take(s, config);
 	else if (end == LS_END_TASK || end == LS_END_FUTURE)
 		s->walk.host = s->walk.value;
-}
-
-/* One entry {loop: task} of asyncio's dictionary of current tasks. */
-static __always_inline int current_entry(struct scratch *s, __u64 loop, __u64 task)
-{
-	if (task && loop && (!s->walk.loop || loop == s->walk.loop))
-		s->walk.found = task;
-	return 0;
-}
-
-/* s->walk.found = the task that runs now on the loop of s->walk, 0: none. */
-static __always_inline int current_task_of(struct scratch *s,
-					   const struct process_config *config)
-{
-	const struct py_layout *layout = &config->layout;
-
-	s->walk.found = 0;
-	if (config->current_task == LS_TASK_TSTATE) {
-		if (read_u64(s->walk.tstate + layout->tstate_running_task, &s->walk.found))
-			s->walk.faults |= WALK_TASK_FAULT;
-		return 0;
-	}
-	if (config->current_task != LS_TASK_DICT)
-		return 0;
-	if (dict_load(s, config, config->current_tasks)) {
-		s->walk.faults |= WALK_TASK_FAULT;
-		return 0;
-	}
-	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
-		if (i >= s->walk.entries)
-			break;
-		CURRENT_ENTRY(s, entry_key(s, i), entry_value(s, i));
-	}
-	return 0;
-}
-
-/* The task or future that waits for what calls `callback` when it is done. */
-static __always_inline __u64 waiter_of_callback(struct scratch *s,
-						const struct process_config *config,
-						__u64 callback)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 type = type_of(config, callback), function = callback, start = callback, code;
-	int end;
-
-	if (!type)
-		return 0;
-	if (type == config->type_cfunction) {
-		__u64 self;
-
-		if (read_u64(callback + layout->cfunction_self, &self) ||
-		    type_of(config, self) != config->type_task)
-			return 0;
-		return self;
-	}
-	if (type == config->type_method) {
-		if (read_u64(callback + layout->method_func, &function) ||
-		    read_u64(callback + layout->method_self, &start))
-			return 0;
-	} else if (type == config->type_partial) {
-		__u64 args;
-
-		if (read_u64(callback + layout->partial_fn, &function) ||
-		    read_u64(callback + layout->partial_args, &args) || !args ||
-		    read_u64(args + layout->tuple_items, &start))
-			return 0;
-	} else if (type != config->type_function) {
-		return 0;
-	}
-	if (type_of(config, function) != config->type_function ||
-	    read_u64(function + layout->function_code, &code))
-		return 0;
-	end = FOLLOW(s, config, code, 0, start) & 0xff;
-	return end == LS_END_TASK || end == LS_END_FUTURE ? s->walk.value : 0;
-}
-
-static __always_inline __u64 first_of_set(const struct process_config *config, __u64 set)
-{
-	__u64 items, item, mask;
-
-	if (read_u64(set + config->layout.set_table, &items) ||
-	    read_u64(set + config->layout.set_mask, &mask))
-		return 0;
-	for (__u32 i = 0; i < SET_SLOTS; i++) {
-		if (i > mask)
-			break;
-		if (read_u64(items + 16ull * i, &item))
-			return 0;
-		if (item && type_of(config, item) == config->type_task)
-			return item;
-	}
-	return 0;
-}
-
-/*
- * s->walk.address = who awaits a task or future: a task, or a future on the
- * way to one; 0: nobody known.
- */
-static __always_inline int awaiter_of(struct scratch *s, const struct process_config *config,
-				      __u64 node)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 next = 0, items, item = 0;
-
-	s->walk.address = 0;
-	if (layout->task_awaited_by != LS_ABSENT) {
-		__u8 is_set = 0;
-
-		if (read_u64(node + layout->task_awaited_by, &next) || !next)
-			return 0;
-		ls_read_user(&is_set, 1, node + layout->task_awaited_by_is_set);
-		s->walk.address = is_set ? first_of_set(config, next) : next;
-		return 0;
-	}
-	read_u64(node + layout->future_callback0, &next);
-	if (!next) {
-		if (read_u64(node + layout->future_callbacks, &items) || !items ||
-		    read_u64(items + layout->list_items, &items) || !items ||
-		    read_u64(items, &item) || !item ||
-		    read_u64(item + layout->tuple_items, &next))
-			return 0;
-	}
-	s->walk.address = waiter_of_callback(s, config, next);
-	return 0;
-}
-
-/* Frame of the coroutine a task runs, 0 when it is no plain coroutine. */
-static __always_inline __u64 task_frame(const struct process_config *config, __u64 task)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 coroutine;
-
-	if (read_u64(task + layout->task_coro, &coroutine) ||
-	    type_of(config, coroutine) != config->type_coroutine)
-		return 0;
-	return coroutine + layout->gen_frame;
-}
-
-static __always_inline __u64 code_of_frame(const struct process_config *config, __u64 frame)
-{
-	__u64 code;
-
-	if (!frame || read_u64(frame + config->layout.frame_code, &code))
-		return 0;
-	return untag(config, code);
-}
-
-#define SERIAL_OF_NAME (1ull << 63)	/* the serial is a hash: the program named the task */
-
-/*
- * s->walk.value = what tells a task from a later one at the same address:
- * asyncio numbers those without a name of their own.  Copies another name to
- * the request when asked.
- */
-static __always_inline int task_serial(struct scratch *s, const struct process_config *config,
-				       __u64 task, __u32 copy)
-{
-	const struct py_layout *layout = &config->layout;
-	__u64 *words = (__u64 *)s->name, *kept = (__u64 *)s->request.task_name;
-	__u64 name, type, serial = 0, length;
-	__u32 digits[2] = {};
-
-	s->walk.value = 0;
-	if (read_u64(task + layout->task_name, &name) || !name)
-		return 0;
-	type = type_of(config, name);
-	if (type == config->type_long) {
-		/* at most 60 bits: two digits of 30 */
-		if (ls_read_user(digits, sizeof(digits), name + layout->long_digit) ||
-		    read_u64(name + layout->long_tag, &length))
-			return 0;
-		s->walk.value = length >> 3 > 1 ? digits[0] | (__u64)digits[1] << 30 : digits[0];
-		return 0;
-	}
-	if (type != config->type_unicode || read_u64(name + layout->unicode_length, &length))
-		return 0;
-	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
-		words[i] = 0;
-	if (length > SCRATCH_NAME_BYTES - 1)
-		length = SCRATCH_NAME_BYTES - 1;
-	if (ls_read_user(s->name, (__u32)length, name + layout->unicode_ascii))
-		return 0;
-	if (*(__u32 *)s->name == 0x6b736154 /* Task */ && s->name[4] == '-') {
-		for (__u32 i = 5; i < 24; i++) {
-			__u8 digit = s->name[i] - '0';
-
-			if (digit > 9)
-				break;
-			serial = serial * 10 + digit;
-		}
-		s->walk.value = serial;
-		return 0;
-	}
-	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++) {
-		serial = (serial ^ words[i]) * 0x9e3779b97f4a7c15ull;
-		serial ^= serial >> 29;
-		if (copy)
-			kept[i] = words[i];
-	}
-	s->walk.value = serial | SERIAL_OF_NAME;
-	return 0;
 }
 
 /* Copies an ASCII str to a zeroed buffer of `size` bytes; returns its length. */
@@ -393,6 +71,21 @@ static __always_inline __u32 scope_type_of(const struct process_config *config, 
 	return SCOPE_OTHER;
 }
 
+/* Port of a tuple (host, port); 0 when it is none. */
+static __always_inline __u16 port_of_client(const struct process_config *config, __u64 client)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 size, port;
+	__u32 digit;
+
+	if (!client || read_u64(client + layout->var_size, &size) || size != 2 ||
+	    read_u64(client + layout->tuple_items + 8, &port) ||
+	    type_of(config, port) != config->type_long ||
+	    read_u32(port + layout->long_digit, &digit))
+		return 0;
+	return digit <= 0xffff ? (__u16)digit : 0;
+}
+
 /* Takes one entry of an ASGI scope into s->request, if it is one of those wanted. */
 static __always_inline int scope_entry(struct scratch *s, const struct process_config *config,
 				       __u64 key, __u64 value)
@@ -425,6 +118,9 @@ static __always_inline int scope_entry(struct scratch *s, const struct process_c
 	case LS_KEY_ROUTER:
 		to->router = value;
 		break;
+	case LS_KEY_CLIENT:
+		to->client_port = port_of_client(config, value);
+		break;
 	case LS_KEY_FASTAPI:
 		s->walk.value = value;
 		break;
@@ -454,6 +150,55 @@ static __always_inline int scope_read(struct scratch *s, const struct process_co
 		to->context = s->walk.found;
 	}
 	return 0;
+}
+
+/* Type of an ASGI message, and its status or whether more of the body follows. */
+static __always_inline void message_read(struct scratch *s, const struct process_config *config)
+{
+	__u64 message = s->walk.subject;
+	char text[24] = {};
+	__u32 digit = 0;
+	bool start;
+
+	s->walk.value = ASGI_NONE;
+	if (type_of(config, message) != config->type_dict)
+		return;
+	DICT_FIND(s, config, message, LS_KEY_TYPE);
+	text_copy(config, s->walk.found, text, 20);
+	/* "http.response.start", "http.response.body" */
+	start = text[14] == 's' && text[15] == 't';
+	if (*(__u32 *)text != 0x70747468 || (!start && (text[14] != 'b' || text[15] != 'o'))) {
+		s->walk.value = ASGI_OTHER;
+		return;
+	}
+	DICT_FIND(s, config, message, start ? LS_KEY_STATUS : LS_KEY_MORE_BODY);
+	if (s->walk.found)
+		read_u32(s->walk.found + config->layout.long_digit, &digit);
+	s->walk.found = digit;
+	s->walk.value = start ? ASGI_START : ASGI_BODY;
+}
+
+#define PARTIALS 3	/* one inside the other */
+
+/* Code object of a function, bound method or partial; 0 for any other callable. */
+static __always_inline __u64 callable_code(const struct process_config *config, __u64 callable)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 type = type_of(config, callable), code;
+
+	for (__u32 i = 0; i < PARTIALS && type == config->type_partial; i++) {
+		if (read_u64(callable + layout->partial_fn, &callable))
+			return 0;
+		type = type_of(config, callable);
+	}
+	if (type == config->type_method) {
+		if (read_u64(callable + layout->method_func, &callable))
+			return 0;
+		type = type_of(config, callable);
+	}
+	if (type != config->type_function || read_u64(callable + layout->function_code, &code))
+		return 0;
+	return code;
 }
 
 /* One task on the way to the root of a request; non-zero when it is the root. */

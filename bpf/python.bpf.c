@@ -93,3 +93,43 @@ __noinline int global_request_find(__u32 context, __u64 task)
 	WITH_SCRATCH(context);
 	return request_find(s, config, task);
 }
+
+/*
+ * Walks the innermost `limit` frames only, up to the first that leads to a scope
+ * or host task; s->stack is used up.
+ */
+__noinline int global_frames_near(__u32 context, __u32 limit)
+{
+	WITH_SCRATCH(context);
+	s->stack.count = 0;
+	s->stack.end = STACK_NONE;
+	s->walk.scope = 0;
+	s->walk.host = 0;
+	s->walk.subject = 0;
+	s->walk.address = first_frame(config, s->walk.tstate);
+	for (__u32 i = 0; i < LS_MAX_FRAMES; i++)
+		if (i >= limit || s->walk.scope || s->walk.host || FRAME_STEP(s, config))
+			break;
+	s->stack.count = 0;
+	s->stack.end = STACK_NONE;
+	return 0;
+}
+
+/*
+ * What the subject of a frame, an ASGI message, says: ASGI_* in s->walk.value, and
+ * the status or whether there is more to come in s->walk.found.
+ */
+__noinline int global_message_read(__u32 context)
+{
+	WITH_SCRATCH(context);
+	message_read(s, config);
+	return 0;
+}
+
+/* Code object of a callable: function, bound method or partial of one; in s->walk.value. */
+__noinline int global_callable_code(__u32 context, __u64 callable)
+{
+	WITH_SCRATCH(context);
+	s->walk.value = callable_code(config, callable);
+	return 0;
+}

@@ -23,6 +23,39 @@ static __always_inline bool same_process(__u32 process)
 	return runtime->start_ns == start;
 }
 
+static __always_inline void walk_begin(struct scratch *s, __u32 context, __u32 process,
+				       const struct loop_slot *slot, __u64 tstate)
+{
+	s->walk.context = context;
+	s->walk.process = process;
+	s->walk.tstate = tstate;
+	s->walk.loop = slot ? slot->loop : 0;
+	s->walk.faults = 0;
+}
+
+static __always_inline void count_faults(const struct scratch *s)
+{
+	if (s->walk.faults & WALK_REQUEST_FAULT)
+		count(COUNTER_request_fault);
+	if (s->walk.faults & WALK_TASK_FAULT)
+		count(COUNTER_task_fault);
+	if (s->walk.faults & WALK_PARENT_LIMIT)
+		count(COUNTER_parent_limit);
+}
+
+/* Is it sure that no task of the loop runs now? */
+static __always_inline int runs_no_task(struct scratch *s, __u32 context,
+					const struct loop_slot *slot)
+{
+	struct process_config *config = process_of_slot(slot->process);
+
+	if (!config || config->current_task == LS_TASK_NONE)
+		return 0;
+	walk_begin(s, context, slot->process, slot, slot->tstate);
+	global_current_task(context);
+	return !s->walk.found && !s->walk.faults;
+}
+
 /*
  * Fills s->stack and s->request of the calling thread; `slot` is NULL on a
  * thread without a loop.  False: not the process that is observed.
@@ -34,11 +67,7 @@ static __always_inline bool record_python(struct scratch *s, __u32 context, __u3
 
 	if (!same_process(process))
 		return false;
-	s->walk.context = context;
-	s->walk.process = process;
-	s->walk.tstate = tstate;
-	s->walk.loop = slot ? slot->loop : 0;
-	s->walk.faults = 0;
+	walk_begin(s, context, process, slot, tstate);
 	count(COUNTER_stack_walks);
 	global_frames_walk(context);
 	if (s->stack.end == STACK_TRUNCATED)
@@ -50,12 +79,7 @@ static __always_inline bool record_python(struct scratch *s, __u32 context, __u3
 		task = s->walk.found;
 	}
 	global_request_find(context, task);
-	if (s->walk.faults & WALK_REQUEST_FAULT)
-		count(COUNTER_request_fault);
-	if (s->walk.faults & WALK_TASK_FAULT)
-		count(COUNTER_task_fault);
-	if (s->walk.faults & WALK_PARENT_LIMIT)
-		count(COUNTER_parent_limit);
+	count_faults(s);
 	return true;
 }
 

@@ -45,6 +45,7 @@ static __always_inline int is_epoll_wait(long number)
 	return number == 232 || number == 281 || number == 441;
 }
 
+#define NR_CLOSE 3
 #define NR_FUTEX 202
 #define NR_RESTART_SYSCALL 219
 

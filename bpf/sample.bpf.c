@@ -43,6 +43,7 @@ static __always_inline void sample_record(struct scratch *s,
 		sample->step_seq = slot->seq;
 		sample->step_start_ns = slot->step_start_ns;
 		callback_contexts(config, tstate, sample->contexts);
+		own_take(slot, &sample->own, sample->header.time_ns);
 		slot->samples++;
 		if (collecting)
 			slot->gc_samples++;

@@ -76,6 +76,9 @@ static __always_inline void switch_out(struct loop_slot *slot, __s32 index,
 			fault_begin(s, slot, index, now);
 		goto out;
 	}
+	if (is_epoll_wait(regs.number) && slot->epoll_fd < 0 &&
+	    runs_no_task(s, CONTEXT_SWITCH, slot))
+		slot->epoll_fd = (int)regs.args[0];
 	if (is_epoll_wait(regs.number) && slot->epoll_fd == (int)regs.args[0]) {
 		step_end(s, slot, index, prev, now);
 		slot->off_kind = OFF_SELECTOR;

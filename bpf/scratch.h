@@ -20,7 +20,8 @@ struct walk_state {
 	__u64 value;		/* the value register of follow() */
 	__u64 scope;		/* ASGI scope found, 0: none yet */
 	__u64 host;		/* task a worker thread works for, 0: none */
-	__u64 found;		/* value of dict_find() */
+	__u64 found;		/* of dict_find() and keys_find() */
+	__u64 subject;	/* what a frame with LS_ROLE_WORK or LS_ROLE_SEND works on */
 	__u32 context;		/* which scratch slot this is */
 	__u32 process;		/* slot of the process */
 	__u32 entries;		/* of the dictionary at hand */
@@ -38,10 +39,61 @@ struct walk_state {
  * before them is built at the end of `prefix`, so that a record is contiguous
  * and the walks need not know its kind.
  */
-#define SCRATCH_PREFIX 256
+#define SCRATCH_PREFIX 1024
+
+#define ARRIVALS 8	/* segments that wait to be read and are told apart */
+
+struct arrival {
+	__u64 time_ns;
+	__u64 busy_ns;	/* clock of the connection's loop then */
+	__u32 end_seq;	/* TCP sequence number behind it */
+	__u32 pad;
+};
+
+/*
+ * One socket of an observed process.  Arrivals are written by the network side
+ * alone (head) and taken by the reading thread alone (tail).
+ */
+struct connection {
+	__u64 id;
+	__u64 opened_ns;
+	__u64 sent_ns;		/* end of the last send, when nothing came since; else 0 */
+	__u64 sent_step;	/* step in which it was */
+	struct arrival arrivals[ARRIVALS];
+	__u32 head, tail;
+	__u32 tgid;		/* 0: nobody has read or written yet */
+	__u32 process;
+	__s32 loop;		/* slot of the loop that serves it, -1 */
+	__u8 role;		/* ROLE_* */
+	__u8 family;		/* FD_* */
+	__u16 flags;		/* IO_* */
+	__u16 peer_port, local_port;
+	__u8 address[16];
+	__u32 pad;
+};
+
+struct io_state {	/* of the system call at hand */
+	__u64 args[3];
+	__s64 result;
+	__u64 now;
+	__u32 number;
+	__s32 loop;		/* slot of the calling thread's loop, -1: it has none */
+	__u64 buffer;		/* first one */
+	__u64 iov;		/* struct iovec array, 0: one buffer */
+	__u64 left;		/* bytes of the transfer not looked at yet */
+	__u64 given;		/* bytes in the buffers that were looked at */
+	__u32 iov_count;
+	__u32 first_bytes;
+	__u32 head_bytes, tail_bytes;
+	__u32 pad;
+	__u8 tail[LS_TAIL_BYTES];
+};
 
 struct scratch {
 	struct walk_state walk;
+	struct io_state io;
+	struct connection connection;	/* of a socket that is not remembered */
+	__u8 payload[2 * LS_HEAD_BYTES];	/* twice: the verifier counts offset and length */
 	__u8 frame[SCRATCH_FRAME_BYTES];
 	__u8 code[SCRATCH_CODE_BYTES];
 	__u8 table[SCRATCH_TABLE_BYTES];
@@ -55,6 +107,7 @@ struct scratch {
 		struct event_step step;
 		struct event_loop_seen loop_seen;
 		struct event_process process;
+		struct event_transfer transfer;
 	};
 };
 

@@ -7,6 +7,7 @@
 #ifndef LS_STEPS_BPF_H
 #define LS_STEPS_BPF_H
 
+#include "loop_clock.bpf.h"
 #include "python.bpf.h"
 #include "record.bpf.h"
 #include "registers.bpf.h"
@@ -53,7 +54,8 @@ static __always_inline void arrived_unseen(struct loop_slot *slot, struct task_s
 		} else if (slot->off_kind == OFF_STOPPED) {
 			slot->parts.stopped_ns += off;
 		} else if (slot->off_kind == OFF_FAULT) {
-			slot->parts.page_fault_ns += off;
+			slot->fault_off_ns = off; /* fault_settle() takes it apart */
+			slot->faults_pending++;
 		}
 	}
 	slot->on_ns = slot->off_ns + off;
@@ -118,6 +120,7 @@ static __always_inline void step_begin(struct loop_slot *slot, struct task_struc
 	slot->fault_off_ns = 0;
 	slot->fault_pending_ns = 0;
 	slot->faults_pending = 0;
+	own_reset(slot);
 }
 
 /* Records the faults that were gathered, with the stack of the first one. */

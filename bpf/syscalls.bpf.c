@@ -3,10 +3,14 @@
  * Exits of system calls: steps begin here, slow calls are recorded here.  The
  * entry is attached only while a target makes calls that stay on the CPU.
  */
-#include "steps.bpf.h"
 #include "descriptor.bpf.h"
+#include "io.bpf.h"
+#include "py_callback.bpf.h"
+#include "steps.bpf.h"
+#include "work.bpf.h"
 
 #define SEEN_AGAIN_NS 200000000ull	/* between two LOOP_SEEN about one thread */
+#define REFUSED_AGAIN_NS 1000000000ull	/* when there was no room for its loop */
 
 /* errno-base.h of the kernel: the call will be continued after a signal or stop */
 #define ERESTARTSYS 512
@@ -17,18 +21,29 @@ static __always_inline int will_restart(long result)
 	return result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK;
 }
 
+static __always_inline void loop_seen(struct scratch *s, __u32 tgid, __u32 tid, int epoll_fd,
+				      __u32 process, __u64 now)
+{
+	struct event_loop_seen *seen = &s->loop_seen;
+
+	record_begin(seen, sizeof(*seen), EVENT_LOOP_SEEN, now, tgid, tid);
+	seen->epoll_fd = epoll_fd;
+	seen->process = process;
+	record_send_urgent(seen);
+}
+
 /* A thread that is not known to run a loop left an epoll wait: user space should look. */
 static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid, int epoll_fd,
 				       __u64 now)
 {
 	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
-	struct event_loop_seen *seen = &s->loop_seen;
 	__u32 *process = bpf_map_lookup_elem(&process_index, &tgid);
 
 	if (!process)
 		return;
 	if (entry) {
-		if (entry->slot != THREAD_NO_LOOP || now - entry->seen_ns < SEEN_AGAIN_NS)
+		if (since(now, entry->seen_ns) < (entry->slot == THREAD_REFUSED ? REFUSED_AGAIN_NS
+										: SEEN_AGAIN_NS))
 			return;
 		entry->seen_ns = now;
 	} else {
@@ -40,10 +55,7 @@ static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid,
 			return;
 		}
 	}
-	record_begin(seen, sizeof(*seen), EVENT_LOOP_SEEN, now, tgid, tid);
-	seen->epoll_fd = epoll_fd;
-	seen->process = *process;
-	record_send_urgent(seen);
+	loop_seen(s, tgid, tid, epoll_fd, *process, now);
 }
 
 struct call_end {
@@ -74,6 +86,7 @@ static __noinline int call_record(struct scratch *s, struct loop_slot *slot,
 	call->number = end->number;
 	call->process = slot->process;
 	describe_call(&call->target, end->number, slot->call_args);
+	own_take(slot, &call->own, now);
 	if (!record_python(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate))
 		return 0;
 	if (!call->request.task)
@@ -202,60 +215,80 @@ static __always_inline void awake_end(struct scratch *s, struct loop_slot *slot,
 	call_record(s, slot, &end, now);
 }
 
-/* uvloop does not tell its epoll descriptor: it is the one waited on while no task runs. */
-static __always_inline void learn_epoll(struct scratch *s, struct loop_slot *slot, int epoll_fd)
+/* What the thread does from now on is nobody's until user space finds a loop in it again. */
+static __always_inline void loop_leave(struct loop_slot *slot, struct thread_entry *entry)
 {
-	struct process_config *config = process_of_slot(slot->process);
-
-	if (!config || config->current_task == LS_TASK_NONE)
-		return;
-	s->walk.context = CONTEXT_SYSCALL;
-	s->walk.process = slot->process;
-	s->walk.tstate = slot->tstate;
-	s->walk.loop = slot->loop;
-	s->walk.faults = 0;
-	global_current_task(CONTEXT_SYSCALL);
-	if (!s->walk.found && !s->walk.faults)
-		slot->epoll_fd = epoll_fd;
+	slot->step_start_ns = 0;
+	entry->slot = THREAD_NO_LOOP;
+	entry->seen_ns = 0;
+	slot->state = LOOP_ENDED;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
+/*
+ * The thread left an epoll wait that is not known to be its loop's.  uvloop does
+ * not tell its descriptor: it is the one waited on while no task runs.  Another
+ * one that is waited on outside of any callback is that of another loop, and
+ * what the thread did since the last wait of this one is not known.  True: this
+ * loop is left.  A global function, see python.bpf.c.
+ */
+__noinline int global_other_epoll(__u32 context, __u32 tid, int epoll_fd, __u64 now)
 {
-	__u64 id = bpf_get_current_pid_tgid(), now;
-	__u32 tgid = id >> 32, tid = (__u32)id;
-	struct thread_entry *entry;
-	struct call_registers regs;
-	struct loop_slot *slot;
-	struct scratch *s;
+	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
+	struct loop_slot *slot = entry ? loop_of(entry->slot) : NULL;
+	struct process_config *config = slot ? process_of_slot(slot->process) : NULL;
+	struct scratch *s = scratch_of(context);
+	__u64 contexts[2];
 
-	if (!is_target(tgid))
+	if (!config || !s || !runs_no_task(s, context, slot))
 		return 0;
-	entry = bpf_map_lookup_elem(&threads, &tid);
-	slot = entry ? loop_of(entry->slot) : NULL;
-	if (!slot && !is_epoll_wait((long)pt->orig_ax))
-		return 0;
-	s = scratch_of(CONTEXT_SYSCALL);
-	if (!s)
-		return 0;
-	now = bpf_ktime_get_ns();
-	regs.number = (long)pt->orig_ax;
-	regs.args[0] = pt->di;
-	if (!slot) {
-		epoll_seen(s, tgid, tid, (int)regs.args[0], now);
+	if (slot->epoll_fd < 0) {
+		slot->epoll_fd = epoll_fd;
 		return 0;
 	}
+	callback_contexts(config, slot->tstate, contexts);
+	if (!contexts[0])
+		loop_leave(slot, entry);
+	else if (since(now, entry->seen_ns) < SEEN_AGAIN_NS)
+		return 0;
+	entry->seen_ns = now;
+	loop_seen(s, slot->tgid, slot->tid, epoll_fd, slot->process, now);
+	return entry->slot < 0;
+}
+
+/* The thread closed the descriptor of its loop: the last step is over. */
+__noinline int global_loop_end(__u32 context, __u32 tid, __u64 now)
+{
+	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
+	struct loop_slot *slot = entry ? loop_of(entry->slot) : NULL;
+	struct scratch *s = scratch_of(context);
+
+	if (!slot || !s)
+		return 0;
+	step_end(s, slot, entry->slot, (struct task_struct *)bpf_get_current_task(), now);
+	loop_leave(slot, entry);
+	return 0;
+}
+
+/* The end of any call of a loop thread. */
+static __always_inline void loop_exit(struct scratch *s, struct loop_slot *slot, __s32 index,
+				      struct pt_regs *pt, long result, __u64 now)
+{
+	struct call_registers regs;
+
+	regs.number = (long)pt->orig_ax;
+	regs.args[0] = pt->di;
 	if (slot->off_ns)
 		arrived_unseen(slot, (struct task_struct *)bpf_get_current_task(), now);
 	if (is_epoll_wait(regs.number)) {
-		if (slot->epoll_fd < 0)
-			learn_epoll(s, slot, (int)regs.args[0]);
+		if (slot->epoll_fd != (int)regs.args[0] &&
+		    global_other_epoll(CONTEXT_SYSCALL, slot->tid, (int)regs.args[0], now))
+			return;
 		if (slot->epoll_fd == (int)regs.args[0]) {
-			step_end(s, slot, entry->slot,
+			step_end(s, slot, index,
 				 (struct task_struct *)bpf_get_current_task(), now);
 			step_begin(slot, (struct task_struct *)bpf_get_current_task(), now);
 			slot->enter_ns = 0;
-			return 0;
+			return;
 		}
 	}
 	if (slot->flags & SLOT_RESTARTING && regs.number != NR_RESTART_SYSCALL &&
@@ -276,6 +309,61 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 		gil_wait_end(s, slot, now);
 	slot->enter_ns = 0;
 	slot->kernel_sample_ns = 0;
+	if (regs.number == NR_CLOSE && !result && slot->epoll_fd == (int)regs.args[0])
+		global_loop_end(CONTEXT_SYSCALL, slot->tid, now);
+}
+
+/* Bytes went through a socket, or a connection was begun. */
+static __always_inline bool moved(long number, long result)
+{
+	return is_transfer(number) && (result >= 0 || number == NR_CONNECT);
+}
+
+static __always_inline void take_arguments(struct scratch *s, const struct pt_regs *pt,
+					   long result, __s32 loop, __u64 now)
+{
+	s->io.args[0] = pt->di;
+	s->io.args[1] = pt->si;
+	s->io.args[2] = pt->dx;
+	s->io.number = (__u32)pt->orig_ax;
+	s->io.result = result;
+	s->io.loop = loop;
+	s->io.now = now;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
+{
+	__u64 id = bpf_get_current_pid_tgid(), now;
+	__u32 tgid = id >> 32, tid = (__u32)id;
+	long number = (long)pt->orig_ax;
+	struct thread_entry *entry;
+	struct loop_slot *slot;
+	struct scratch *s;
+
+	if (!is_target(tgid))
+		return 0;
+	entry = bpf_map_lookup_elem(&threads, &tid);
+	slot = entry ? loop_of(entry->slot) : NULL;
+	if (!slot && number != NR_FUTEX && !is_epoll_wait(number) && !moved(number, result))
+		return 0;
+	s = scratch_of(CONTEXT_SYSCALL);
+	if (!s)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (slot)
+		loop_exit(s, slot, entry->slot, pt, result, now);
+	else if (is_epoll_wait(number))
+		epoll_seen(s, tgid, tid, (int)pt->di, now);
+	if (moved(number, result)) {
+		take_arguments(s, pt, result, slot ? entry->slot : -1, now);
+		if (slot)
+			global_socket_io(CONTEXT_SYSCALL, slot->process, slot->tstate);
+		else
+			thread_transfer(s, tgid, tid);
+	} else if (!slot && number == NR_FUTEX) {
+		thread_futex(tgid, tid, pt->di, now);
+	}
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 	X(parent_limit, "chains of tasks longer than are followed") \
 	X(loop_slots_full, "event loop threads beyond the number that is observed") \
 	X(thread_table_full, "threads beyond the number that is observed") \
+	X(connections_full, "connections beyond the number that is observed") \
 	X(holder_unknown, "GIL waits during which no holder was sampled on a CPU")
 
 enum counter {

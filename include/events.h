@@ -12,6 +12,8 @@
 #define LS_MAX_WALK 224		/* frames looked at, interpreter shims included */
 #define LS_PATH_BYTES 160	/* kept of a request path */
 #define LS_NAME_BYTES 96	/* kept of a file name or socket path */
+#define LS_HEAD_BYTES 512	/* kept of what a socket call sent or received */
+#define LS_TAIL_BYTES 8		/* and of its end */
 #define LS_STEP_BUCKETS 112	/* histogram of step lengths, see step_bucket() */
 
 /* kind, record, printable name */
@@ -22,6 +24,10 @@
 	X(GIL_WAIT, event_gil_wait, "wait for the GIL") \
 	X(PAGE_FAULT, event_page_fault, "page fault that slept") \
 	X(STEP, event_step, "long step") \
+	X(TRANSFER, event_transfer, "bytes sent or received on a socket") \
+	X(MESSAGE, event_message, "bytes that begin a response or a call to a peer") \
+	X(CLOSED, event_closed, "connection closed") \
+	X(WORK, event_work, "work item of a thread") \
 	X(LOOP_SEEN, event_loop_seen, "thread left an epoll wait for the first time") \
 	X(PROCESS, event_process, "process forked, executed or ended")
 
@@ -74,6 +80,8 @@ struct stack_record {	/* always last in a record; only `count` frames are sent *
 	struct frame_record frames[LS_MAX_FRAMES];
 };
 
+#define SERIAL_OF_NAME (1ull << 63)	/* a serial that is a hash: the program named the task */
+
 /* What kind of ASGI scope was found. */
 enum {
 	SCOPE_NONE = 0,
@@ -92,13 +100,15 @@ struct request_record {
 	__u64 task;		/* current task of the thread, or the worker's host task */
 	__u64 task_code;	/* code object of that task's coroutine */
 	__u64 root;		/* the task that a server started for the request */
-	__u64 root_serial;	/* number in that task's default name, or hash of its name */
+	__u64 root_serial;	/* number in that task's default name, or SERIAL_OF_NAME | hash */
 	__u64 root_code;	/* code object of the root task's coroutine */
 	__u64 scope;
 	__u64 route, endpoint, context, app, router;
 	__u32 scope_type;	/* SCOPE_* */
 	__u16 path_len;		/* full length in the target, may exceed what is kept */
 	__u16 root_path_len;
+	__u16 client_port;	/* of scope["client"], 0: not known */
+	__u16 pad[3];
 	char method[8];		/* zero padded */
 	char task_name[32];	/* of `task`, when it was given one by the program */
 	char root_path[64];
@@ -125,6 +135,16 @@ struct call_target {
 	char name[LS_NAME_BYTES];	/* last part of a file, socket path or path argument */
 };
 
+/*
+ * What a loop thread did for whoever an event is about: all of its step since
+ * the event before, or since the step began.
+ */
+struct own_time {
+	__u64 start_ns;		/* 0: not on a loop thread */
+	__u64 cpu_ns, blocked_ns, gil_ns, runnable_ns;
+	__u64 busy_ns;		/* time that this loop has spent in steps by now: its clock */
+};
+
 struct event_call {
 	struct event_header header;
 	__u64 start_ns;		/* where the thread first slept in it, or its entry if known */
@@ -135,6 +155,7 @@ struct event_call {
 	__s64 result;
 	__u32 number;		/* system call */
 	__u32 process;		/* slot of the process */
+	struct own_time own;
 	struct call_target target;
 	struct request_record request;
 	struct stack_record stack;
@@ -149,6 +170,7 @@ struct event_sample {
 	__u64 contexts[2];	/* SAMPLE: first contextvars contexts entered, 0: none */
 	__s32 number;		/* system call it was in, -1: none */
 	__u32 process;
+	struct own_time own;
 	struct request_record request;
 	struct stack_record stack;
 };
@@ -195,6 +217,91 @@ struct event_step {
 	__u32 process;
 	__u32 pad;
 	char rival[16];		/* comm of it */
+};
+
+enum {
+	ROLE_OTHER = 0,		/* neither: a socket pair, UDP that is no dependency */
+	ROLE_SERVER = 1,	/* a client of the target opened it */
+	ROLE_CLIENT = 2,	/* the target opened it */
+};
+
+enum {
+	IO_RECEIVE = 1,
+	IO_SEND = 2,
+	IO_CONNECT = 3,		/* MESSAGE only: the target opens a connection */
+};
+
+#define IO_TLS 1		/* what was seen first on it are TLS records */
+#define IO_CONTINUED 2		/* SEND: more of what the last one began */
+#define IO_SEEN_OPENING 4	/* the probes saw the connection being opened */
+#define IO_DATAGRAM 8
+#define IO_PARTIAL 16		/* SEND: the socket took less than it was given */
+
+/* One transfer on a connection. */
+struct io_record {
+	__u64 connection;	/* number of the connection, made by the probes */
+	__u64 opened_ns;	/* established, 0: before the attach */
+	__u64 arrived_ns;	/* RECEIVE: first of these bytes reached the socket, 0: not seen */
+	__u64 arrived_last_ns;	/* and the last one */
+	__u64 arrived_busy_ns;	/* clock of the connection's loop at arrived_ns, 0: not known */
+	__u64 step_seq;
+	__s64 bytes;		/* 0: end of the stream; CONNECT: result */
+	__u32 first_bytes;	/* in the first of several buffers, 0: there was one */
+	__u16 head_bytes;	/* kept in head[] */
+	__u8 tail_bytes;	/* kept in tail[] */
+	__u8 direction;		/* IO_* */
+	__u8 role;		/* ROLE_* */
+	__u8 family;		/* FD_INET, FD_INET6, FD_UNIX */
+	__u16 flags;		/* IO_TLS and so on */
+	__u16 peer_port, local_port;	/* host order */
+	__u32 process;
+	__s32 loop;		/* slot of the loop whose thread did it, -1: another thread */
+	__u8 address[16];	/* of the peer, network order */
+	__u8 tail[LS_TAIL_BYTES];
+	struct own_time own;
+};
+
+struct event_transfer {		/* only `io.head_bytes` of head[], rounded up to 8, are sent */
+	struct event_header header;
+	struct io_record io;
+	__u8 head[LS_HEAD_BYTES];
+};
+
+enum {
+	ASGI_NONE = 0,		/* not looked for */
+	ASGI_START = 1,		/* http.response.start */
+	ASGI_BODY = 2,		/* http.response.body */
+	ASGI_OTHER = 3,
+};
+
+struct event_message {
+	struct event_header header;
+	struct io_record io;
+	__u8 head[LS_HEAD_BYTES];
+	char unix_path[LS_NAME_BYTES];	/* of the peer, FD_UNIX */
+	__u16 asgi;		/* ASGI_*: what is sent below TLS */
+	__u16 status;		/* ASGI_START */
+	__u32 more_body;	/* ASGI_BODY */
+	struct request_record request;
+	struct stack_record stack;	/* not walked for responses */
+};
+
+struct event_closed {
+	struct event_header header;
+	__u64 connection;
+	__u32 role;	/* ROLE_* */
+	__u32 failed;	/* it was never established */
+};
+
+/* What a worker thread did between getting a work item and telling its loop. */
+struct event_work {
+	struct event_header header;
+	__u64 start_ns;
+	__u64 busy_ns;		/* clock of the process's loop now, 0: it has several */
+	__u64 function_code;	/* code object of what it ran, 0: not known */
+	__u32 process;
+	__u32 pad;
+	struct request_record request;
 };
 
 struct event_loop_seen {
@@ -257,6 +364,9 @@ struct loop_slot {
 	__u32 rival_tgid;
 	char rival[16];
 
+	/* up to where time was given to a request, see struct own_time */
+	__u64 point_ns, point_calls_ns, point_gil_ns, point_runnable_ns, point_other_ns;
+
 	/* totals since the attach, exact whatever was lost */
 	__u64 steps;
 	__u64 busy_ns;		/* sum of all steps */
@@ -270,7 +380,8 @@ struct loop_slot {
 enum {
 	LOOP_FREE = 0,
 	LOOP_ACTIVE = 1,
-	LOOP_GONE = 2,
+	LOOP_GONE = 2,		/* its thread ended */
+	LOOP_ENDED = 3,		/* its thread goes on without it: no step is open */
 };
 
 enum {

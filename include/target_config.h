@@ -13,6 +13,8 @@
 #define LS_MAX_LOOPS 64		/* event loop threads observed at the same time */
 #define LS_MAX_THREADS 4096	/* threads of observed processes that the probes know */
 #define LS_MAX_CODE_ROLES 8192	/* special code objects of all processes together */
+#define LS_MAX_CONNECTIONS 32768	/* sockets of observed processes that are known */
+#define LS_MAX_LISTENERS 32	/* ports that observed processes listen on */
 #define LS_MAX_FILTER 8		/* process ids compared one by one before a hash is asked */
 
 #define LS_ABSENT 0xffff	/* this interpreter has no such field */
@@ -31,6 +33,7 @@
 	X(tstate_thread_id) X(tstate_native_thread_id) X(tstate_dict) X(tstate_context) \
 	X(tstate_running_loop) X(tstate_running_task) X(tstate_tasks_head) \
 	X(frame_code) X(frame_previous) X(frame_instr) X(frame_owner) X(frame_locals) \
+	X(frame_stacktop) X(frame_stackpointer) \
 	X(code_argcount) X(code_kwonlyargcount) X(code_flags) X(code_firstlineno) \
 	X(code_nlocalsplus) X(code_consts) X(code_localsplusnames) X(code_localspluskinds) \
 	X(code_filename) X(code_name) X(code_qualname) X(code_linetable) \
@@ -47,6 +50,7 @@
 	X(member_descr_member) X(member_def_offset) \
 	X(context_prev) X(gen_frame) X(gen_state) X(gen_name) X(gen_qualname) \
 	X(task_coro) X(task_name) X(task_fut_waiter) X(task_awaited_by) X(task_awaited_by_is_set) \
+	X(task_node) X(interp_tasks_head) \
 	X(future_loop) X(future_callback0) X(future_callbacks) X(future_state) \
 	X(method_func) X(method_self) X(function_code) X(function_closure) X(function_qualname) \
 	X(function_module) X(cell_ref) X(partial_fn) X(partial_args) X(cfunction_self) \
@@ -119,6 +123,8 @@ enum {
 };
 
 #define LS_ROLE_ROOT 1	/* the coroutine that a server starts for one request */
+#define LS_ROLE_WORK 2	/* runs what a loop gave to a thread: its local `subject` */
+#define LS_ROLE_SEND 4	/* sends an ASGI message: its local `subject` */
 
 struct follow_op {
 	__u8 op;	/* LS_OP_* */
@@ -131,7 +137,8 @@ struct code_role {
 	__u8 end;	/* LS_END_* */
 	__u8 flags;	/* LS_ROLE_* */
 	__u8 nops;
-	__u8 pad[5];
+	__u8 subject;	/* LS_ROLE_WORK, LS_ROLE_SEND: index of a local variable */
+	__u8 pad[4];
 	struct follow_op ops[LS_MAX_OPS];
 };
 
@@ -147,7 +154,8 @@ struct code_role_key {
 	X(ROUTE, "route") X(ENDPOINT, "endpoint") X(APP, "app") X(FASTAPI, "fastapi") \
 	X(CONTEXT, "effective_route_context") X(SCOPE, "scope") X(HOST_TASK, "_host_task") \
 	X(PARENT_TASK, "_parent_task") X(CANCEL_SCOPE, "cancel_scope") \
-	X(APP_ROOT_PATH, "app_root_path") X(ROUTER, "router")
+	X(APP_ROOT_PATH, "app_root_path") X(ROUTER, "router") X(CLIENT, "client") \
+	X(STATUS, "status") X(MORE_BODY, "more_body")
 
 enum {
 	LS_KEY_NONE = 0,
@@ -162,16 +170,28 @@ struct thread_entry {
 	__s32 slot;	/* of its loop, or THREAD_* */
 	__u32 process;
 	__u64 seen_ns;	/* last LOOP_SEEN about it */
+	__u64 tstate;	/* PyThreadState, 0: not looked for yet */
+	__u64 work_ns;	/* when it got the work item it runs, 0: it waits for one */
 };
 
 #define THREAD_NO_LOOP (-1)
-#define THREAD_REFUSED (-2)	/* runs a loop, but LS_MAX_LOOPS are observed already */
+#define THREAD_REFUSED (-2)	/* ran a loop when LS_MAX_LOOPS were observed already */
+
+/* A port that an observed process listens on. */
+struct listener {
+	__u32 net;	/* inode number of the network namespace */
+	__u32 port;
+	__s32 loop;	/* slot of the loop that serves it, -1: there are several */
+	__u32 pad;
+};
 
 /* Waits for the GIL going on in a process; index: process slot. */
 struct process_runtime {
 	__u64 gil_wait_since;	/* 0: no loop thread waits */
 	__u64 holder_ns;	/* last sample of the thread that had it */
 	__u64 start_ns;		/* start_boottime of the process, once it was seen */
+	__s32 loop;		/* slot of its loop, -1: it has none or several */
+	__u32 pad;
 };
 
 /* Knobs of the probes, the same for all processes. In .rodata, set before load. */

@@ -60,8 +60,8 @@ while IFS=: read -r file line header; do
 	[ -n "$file" ] || continue
 	case $header in
 	*..*) complain "$file:$line" "includes \"$header\": write it relative to src/" ;;
-	py_frames.bpf.h) # the walk of the probes, compiled for the host in one place
-		[ "$file" = src/resolve/walk.c ] ||
+	py_frames.bpf.h) # the walk of the probes, compiled for the host: threads, tasks
+		[ "$file" = src/resolve/walk.c ] || [ "$file" = src/resolve/task_links.c ] ||
 			complain "$file:$line" "includes \"$header\", which belongs to bpf/"
 		;;
 	*.bpf.h) complain "$file:$line" "includes \"$header\", which belongs to bpf/" ;;

@@ -87,7 +87,7 @@ static_analysis() {
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j 2 \
 		--enable=warning,performance,portability --template=gcc \
 		--suppressions-list=tools/cppcheck-suppressions \
-		-D__GNUC__ -D_GNU_SOURCE -Isrc -Iinclude -Ibpf src
+		--library=tools/cppcheck.cfg -D__GNUC__ -D_GNU_SOURCE -Isrc -Iinclude -Ibpf src
 }
 
 # What nobody should read here: loose ends, and how the text came about.

@@ -10,9 +10,11 @@
 set -euo pipefail
 
 what=${1:-build}
+# dpkg wants what is not there after a plain `su`.
+export PATH=$PATH:/usr/sbin:/sbin
 
 packages=(clang llvm make gcc libc6-dev pkg-config libbpf-dev libelf-dev zlib1g-dev
-	libcjson-dev libpcre2-dev)
+	libcjson-dev libpcre2-dev uthash-dev)
 case $what in
 build) ;;
 demo) packages+=(python3 python3-venv) ;;

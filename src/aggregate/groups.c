@@ -66,6 +66,7 @@ void group_free(struct group *group)
 		return;
 	for (size_t i = 0; i < group->stack_count; i++)
 		free(group->stacks[i].frames);
+	free(group->victims.items);
 	free(group->cells.items);
 	free(group->index);
 	free(group);
@@ -226,17 +227,24 @@ static uint64_t cell_key(const struct activity *activity)
 	return key ^ key >> 29;
 }
 
-static void touch(struct pending_step *pending, int group, int cell)
+static void touch(struct pending_step *pending, int group, int cell, uint64_t ns)
 {
-	if (!pending ||
-	    pending->touched_count >= sizeof(pending->touched) / sizeof(pending->touched[0]))
+	size_t i = 0;
+
+	if (!pending)
 		return;
-	for (size_t i = 0; i < pending->touched_count; i++)
-		if (pending->touched[i].group == (uint32_t)group &&
-		    pending->touched[i].cell == (uint32_t)cell)
-			return;
-	pending->touched[pending->touched_count].group = (uint32_t)group;
-	pending->touched[pending->touched_count++].cell = (uint32_t)cell;
+	while (i < pending->touched_count && (pending->touched[i].group != (uint32_t)group ||
+					      pending->touched[i].cell != (uint32_t)cell))
+		i++;
+	if (i == sizeof(pending->touched) / sizeof(pending->touched[0]))
+		return;
+	if (i == pending->touched_count) {
+		pending->touched[i].group = (uint32_t)group;
+		pending->touched[i].cell = (uint32_t)cell;
+		pending->touched[i].ns = 0;
+		pending->touched_count++;
+	}
+	pending->touched[i].ns += ns;
 }
 
 int group_add(struct window *window, enum window_class class, const struct activity *activity,
@@ -264,6 +272,6 @@ int group_add(struct window *window, enum window_class class, const struct activ
 	cell->request = activity->request != 0;
 	cell->ongoing |= ongoing;
 	cell->since_before |= !!(activity->flags & EVENT_F_SINCE_BEFORE);
-	touch(pending, group, position);
+	touch(pending, group, position, ns);
 	return 0;
 }

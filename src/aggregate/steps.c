@@ -329,7 +329,7 @@ static int32_t holder_of(const struct window *window, const struct activity *ste
 }
 
 static int note_waits(struct window *window, const struct pending_step *pending,
-		      const struct activity *step, bool ongoing)
+		      const struct activity *step, bool ongoing, int32_t *ret_holder)
 {
 	const struct event_step *event = step->step;
 	struct waiting_step waiting = {
@@ -348,7 +348,7 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 	    !waiting.saturated_ns)
 		return 0;
 	if (waiting.gil_ns >= WAIT_MIN_NS)
-		waiting.holder = holder_of(window, step);
+		waiting.holder = *ret_holder = holder_of(window, step);
 	memcpy(rival, event->rival, sizeof(event->rival));
 	waiting.rival = rival[0] ? intern(rival) : NULL;
 	error = vec_grow(&window->steps, WINDOW_MAX_STEPS);
@@ -361,10 +361,11 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 int step_add(struct window *window, const struct activity *step, bool ongoing)
 {
 	struct pending_step *pending = pending_of(window, step);
+	int32_t holder = -1;
 	int error = 0;
 
 	window->stopped_ns += step->step->parts.stopped_ns;
-	error = note_waits(window, pending, step, ongoing);
+	error = note_waits(window, pending, step, ongoing, &holder);
 	if (!error && pending)
 		error = share_cpu(window, pending, step, ongoing);
 	for (size_t i = 0; pending && i < pending->touched_count; i++) {
@@ -374,6 +375,8 @@ int step_add(struct window *window, const struct activity *step, bool ongoing)
 		if (step->duration_ns > cell->lag_ns)
 			cell->lag_ns = step->duration_ns;
 	}
+	if (!error && step->duration_ns >= window->stall_ns)
+		error = victims_step(window, pending, step, holder, step->step->parts.gil_ns);
 	if (pending)
 		pending_clear(pending, false);
 	return error;

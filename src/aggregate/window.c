@@ -29,6 +29,10 @@ void window_free(struct window *window)
 	for (size_t i = 0; i < window->pending.count; i++)
 		pending_clear(&window->pending.items[i], true);
 	free(window->pending.items);
+	routes_free(&window->routes);
+	dependencies_free(&window->dependencies);
+	callables_free(&window->callables);
+	victims_free(&window->victims);
 	memset(window, 0, sizeof(*window));
 }
 
@@ -122,6 +126,9 @@ static int add(struct window *window, const struct activity *activity, bool ongo
 		return add_holder(window, activity);
 	case ACTIVITY_GIL_WAIT:
 		return 0; /* the step that it was in has the sum */
+	case ACTIVITY_MESSAGE:
+	case ACTIVITY_WORK:
+		return 0; /* parts of requests */
 	case ACTIVITY_STEP:
 		return step_add(window, activity, ongoing);
 	}
@@ -136,6 +143,24 @@ int window_add(struct window *window, const struct activity *activity)
 int window_add_ongoing(struct window *window, const struct activity *activity)
 {
 	return add(window, activity, true);
+}
+
+int window_add_request(struct window *window, const struct served_request *request)
+{
+	struct route_stats *row;
+	uint64_t serial;
+
+	/* a connection that was closed before it asked for anything */
+	if (!request->status && !request->route.route)
+		return 0;
+	row = routes_add(&window->routes, request, &serial);
+	if (!row)
+		return -ENOMEM;
+	if (request->ongoing)
+		return victims_request(window, row, serial, request);
+	return dependencies_request(&window->dependencies, request) ?:
+	       callables_request(&window->callables, request) ?:
+	       victims_request(window, row, serial, request);
 }
 
 int window_add_interval(struct window *window, const struct interval *interval)

@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "aggregate/callables.h"
+#include "aggregate/dependencies.h"
+#include "aggregate/routes.h"
+#include "aggregate/victims.h"
 #include "attribute/activity.h"
 
 #define WINDOW_MAX_GROUPS 4096
@@ -53,6 +57,11 @@ struct stack_share {
 	bool truncated;
 };
 
+struct group_victim {	/* a route whose requests waited for it */
+	const char *route, *method;
+	uint64_t requests, max_ns, total_ns;
+};
+
 struct group {
 	enum window_class class;
 	const char *route, *method;
@@ -75,6 +84,10 @@ struct group {
 	uint64_t noted;		/* activities noted */
 	struct stack_share stacks[WINDOW_MAX_STACKS];
 	size_t stack_count;
+	struct {
+		struct group_victim *items;	/* owned */
+		size_t count, capacity;
+	} victims;
 	uint64_t cells_lost;	/* occurrences beyond WINDOW_MAX_CELLS */
 };
 
@@ -110,6 +123,7 @@ struct pending_step {
 	uint64_t on_cpu_call_ns;	/* in calls that kept the CPU, recorded as calls */
 	struct {
 		uint32_t group, cell;
+		uint64_t ns;
 	} touched[64];	/* cells that get the length of the step as lag */
 	size_t touched_count;
 };
@@ -136,6 +150,10 @@ struct window {
 		uint32_t group;
 	} holders[256];
 	size_t holder_count;
+	struct route_rows routes;
+	struct dependency_rows dependencies;
+	struct callable_rows callables;
+	struct victim_log victims;
 	uint64_t stopped_ns;	/* longest stop is said of the target; sum of all */
 	uint64_t lost_groups;
 };
@@ -148,6 +166,9 @@ int window_add(struct window *window, const struct activity *activity);
 
 /* Takes the activity as still going on when the window ends. */
 int window_add_ongoing(struct window *window, const struct activity *activity);
+
+/* A request that has ended, or is as long as it is when the window ends.  0 or -ENOMEM. */
+int window_add_request(struct window *window, const struct served_request *request);
 
 int window_add_interval(struct window *window, const struct interval *interval);
 

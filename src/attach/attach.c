@@ -29,6 +29,11 @@ struct attachment {
 	int clock_count;
 	struct loop_slot *loops;	/* mapped */
 	size_t loops_bytes;
+	struct {
+		bool used;
+		uint64_t freed_ns;	/* 0: never used */
+		uint64_t seq;		/* number of the first step */
+	} slots[LS_MAX_LOOPS];
 	uint32_t process_tgids[LS_MAX_PROCESSES];	/* 0: free */
 	const char *missing[MAX_MISSING + 1];
 	size_t missing_count;
@@ -224,7 +229,7 @@ static void filter_refresh(struct attachment *a)
 int attach_add_process(struct attachment *a, const struct process_config *config)
 {
 	for (uint32_t slot = 0; slot < LS_MAX_PROCESSES; slot++) {
-		struct process_runtime runtime = { 0 };
+		struct process_runtime runtime = { .loop = -1 };
 
 		if (a->process_tgids[slot])
 			continue;
@@ -286,6 +291,34 @@ static int refuse_loop(struct attachment *a, const struct attach_loop *loop)
 	return -ENOSPC;
 }
 
+bool attach_refuses(const struct attachment *a, pid_t pid)
+{
+	struct thread_entry entry;
+	uint32_t tid = (uint32_t)pid;
+
+	for (int i = 0; i < LS_MAX_LOOPS; i++)
+		if (!a->slots[i].used)
+			return false;
+	return !bpf_map_lookup_elem(bpf_map__fd(a->skeleton->maps.threads), &tid, &entry) &&
+	       entry.slot == THREAD_REFUSED;
+}
+
+/* The loop of a process that has but one: whose clock its worker threads tell. */
+static void only_loop(struct attachment *a, int slot)
+{
+	int map = bpf_map__fd(a->skeleton->maps.process_runtimes);
+	uint32_t process = a->loops[slot].process;
+	struct process_runtime runtime;
+	unsigned loops = 0;
+
+	for (int i = 0; i < LS_MAX_LOOPS; i++)
+		loops += a->loops[i].state == LOOP_ACTIVE && a->loops[i].process == process;
+	if (bpf_map_lookup_elem(map, &process, &runtime))
+		return;
+	runtime.loop = loops == 1 ? slot : -1;
+	bpf_map_update_elem(map, &process, &runtime, BPF_ANY);
+}
+
 int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
 {
 	struct thread_entry entry = { .process = (uint32_t)loop->process };
@@ -293,28 +326,47 @@ int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
 	int free_slot = -1;
 
 	for (int i = 0; i < LS_MAX_LOOPS; i++) {
-		if (a->loops[i].state == LOOP_ACTIVE && a->loops[i].tid == tid)
+		if (a->slots[i].used && a->loops[i].state == LOOP_ACTIVE && a->loops[i].tid == tid)
 			return -EEXIST;
-		if (free_slot < 0 && a->loops[i].state == LOOP_FREE)
+		/* the one freed first: a probe may just be done with the last one */
+		if (!a->slots[i].used &&
+		    (free_slot < 0 || a->slots[i].freed_ns < a->slots[free_slot].freed_ns))
 			free_slot = i;
 	}
 	if (free_slot < 0)
 		return refuse_loop(a, loop);
-	memset(&a->loops[free_slot], 0, sizeof(struct loop_slot));
-	a->loops[free_slot].tid = tid;
-	a->loops[free_slot].tgid = (uint32_t)loop->tgid;
-	a->loops[free_slot].process = (uint32_t)loop->process;
-	a->loops[free_slot].epoll_fd = loop->epoll_fd;
-	a->loops[free_slot].call_number = -1;
-	a->loops[free_slot].tstate = loop->tstate;
-	a->loops[free_slot].loop = loop->loop;
-	a->loops[free_slot].state = LOOP_ACTIVE;
+	a->slots[free_slot].used = true;
+	a->slots[free_slot].seq = loop->seq;
+	a->loops[free_slot] = (struct loop_slot){
+		.tid = tid, .tgid = (uint32_t)loop->tgid, .process = (uint32_t)loop->process,
+		.state = LOOP_ACTIVE, .epoll_fd = loop->epoll_fd, .call_number = -1,
+		.tstate = loop->tstate, .loop = loop->loop, .seq = loop->seq,
+	};
+	only_loop(a, free_slot);
 	entry.slot = free_slot;
 	if (bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.threads), &tid, &entry, BPF_ANY)) {
-		a->loops[free_slot].state = LOOP_FREE;
-		return -errno;
+		int error = -errno;
+
+		attach_free_loop(a, free_slot);
+		return error;
 	}
 	return free_slot;
+}
+
+void attach_free_loop(struct attachment *a, int slot)
+{
+	struct thread_entry entry;
+	int threads = bpf_map__fd(a->skeleton->maps.threads);
+	uint32_t tid;
+
+	if (slot < 0 || slot >= LS_MAX_LOOPS)
+		return;
+	tid = a->loops[slot].tid;
+	if (!bpf_map_lookup_elem(threads, &tid, &entry) && entry.slot == slot)
+		bpf_map_delete_elem(threads, &tid);
+	a->loops[slot].state = LOOP_FREE;
+	a->slots[slot].used = false;
+	a->slots[slot].freed_ns = monotonic_ns();
 }
 
 void attach_remove_loop(struct attachment *a, int slot)
@@ -353,7 +405,8 @@ void attach_loop_since_before(struct attachment *a, int slot, int number, const 
 	struct loop_slot *loop = &a->loops[slot];
 	uint64_t now = monotonic_ns();
 
-	if (__atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) || loop->off_kind != OFF_NONE)
+	if (__atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) != a->slots[slot].seq ||
+	    loop->off_kind != OFF_NONE)
 		return;
 	if (number >= 0) {
 		loop->call_number = number;
@@ -379,6 +432,17 @@ int attach_set_role(struct attachment *a, pid_t tgid, uint64_t code, const struc
 
 	return bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.code_roles), &key, role, BPF_ANY)
 		       ? -errno : 0;
+}
+
+void attach_set_listeners(struct attachment *a, const struct listener *listeners, size_t count)
+{
+	uint32_t *known = &a->skeleton->bss->listener_count;
+
+	if (count > LS_MAX_LISTENERS)
+		count = LS_MAX_LISTENERS;
+	__atomic_store_n(known, 0, __ATOMIC_RELEASE);
+	memcpy(a->skeleton->bss->listeners, listeners, count * sizeof(*listeners));
+	__atomic_store_n(known, (uint32_t)count, __ATOMIC_RELEASE);
 }
 
 const volatile struct loop_slot *attach_loops(const struct attachment *a)

@@ -55,6 +55,7 @@ struct attach_loop {
 	int process;
 	int epoll_fd;
 	uint64_t tstate, loop;
+	uint64_t seq;	/* number of its first step: above those of earlier loops of the thread */
 };
 
 /*
@@ -62,7 +63,15 @@ struct attach_loop {
  * -EEXIST, -errno.
  */
 int attach_add_loop(struct attachment *attachment, const struct attach_loop *loop);
+
+/* Its thread ends with its process: a step that is open is counted up to now. */
 void attach_remove_loop(struct attachment *attachment, int slot);
+
+/* Makes room for another loop: the numbers in the slot are not needed any more. */
+void attach_free_loop(struct attachment *attachment, int slot);
+
+/* True when a loop of this thread would be refused, as one was before. */
+bool attach_refuses(const struct attachment *attachment, pid_t tid);
 
 /*
  * Says that the loop of a slot was already in a step, and in system call
@@ -75,6 +84,10 @@ void attach_loop_since_before(struct attachment *attachment, int slot, int numbe
 /* A code object that leads to a request. */
 int attach_set_role(struct attachment *attachment, pid_t tgid, uint64_t code,
 		    const struct code_role *role);
+
+/* Says on which ports observed processes listen; at most LS_MAX_LISTENERS of them are taken. */
+void attach_set_listeners(struct attachment *attachment, const struct listener *listeners,
+			  size_t count);
 
 /* The mapped slots, LS_MAX_LOOPS of them; borrowed until attach_free(). */
 const volatile struct loop_slot *attach_loops(const struct attachment *attachment);

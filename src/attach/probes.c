@@ -19,4 +19,10 @@ const struct probe probes[PROBE_COUNT] = {
 			 "no probe on exec: a worker that executes a program is lost" },
 	[PROBE_EXIT] = { "process_exit", PROBE_TRACEPOINT, false, "ends of processes",
 			 "no probe on exit: the end of a worker is not noticed" },
+	[PROBE_TCP_SEGMENT] = { "tcp_segment", PROBE_TRACEPOINT, false, "arrival of bytes",
+				"no probe on tcp_probe: requests and replies begin when they are "
+				"read, not when they arrive" },
+	[PROBE_TCP_STATE] = { "tcp_state", PROBE_TRACEPOINT, false, "connections",
+			      "no probe on inet_sock_set_state: ends of connections are not "
+			      "seen" },
 };

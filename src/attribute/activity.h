@@ -19,6 +19,8 @@ enum activity_kind {
 	ACTIVITY_GIL_WAIT,
 	ACTIVITY_PAGE_FAULT,
 	ACTIVITY_STEP,
+	ACTIVITY_MESSAGE,	/* begins a response or a call to a peer */
+	ACTIVITY_WORK,		/* a thread has done something for a request */
 };
 
 /* Names are interned, frames borrowed from the code cache. */
@@ -38,6 +40,7 @@ struct activity {
 	uint64_t request;	/* tells requests apart, 0: belongs to none */
 	struct route_name route;
 	bool websocket;
+	uint16_t client_port;	/* of the connection that asked, 0: not known */
 	bool own_work;		/* of the server or loop itself, start-up and shutdown included */
 	const char *owner_task, *owner_thread;
 	uint64_t task;		/* tells tasks apart, 0: none was running */

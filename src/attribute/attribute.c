@@ -45,6 +45,23 @@ static uint64_t identity(const struct activity *activity, uint64_t address, uint
 	return hash | 1;
 }
 
+/*
+ * A request is its root task.  When that has no number, it may be a task of the
+ * request whose parent is not known (its module was imported a moment ago), and
+ * the next one of this name may be at the same address: nothing but the step
+ * tells the two apart.  No two requests become one; one may count in each step.
+ */
+static uint64_t request_identity(const struct activity *activity,
+				 const struct request_record *request)
+{
+	uint64_t serial = request->root_serial;
+
+	if (!serial || serial & SERIAL_OF_NAME)
+		serial ^= ((uint64_t)activity->tid << 32 ^ activity->step_seq) *
+			  0x9e3779b97f4a7c15ull;
+	return identity(activity, request->root ? request->root : request->scope, serial);
+}
+
 static const struct code_info *code_at(const struct process_view *view, uint64_t address)
 {
 	return address ? code_cache_get(view->codes, address, 0) : NULL;
@@ -77,9 +94,8 @@ static void name_request(const struct process_view *view, const struct request_r
 	if (request->scope_type == SCOPE_HTTP || request->scope_type == SCOPE_WEBSOCKET) {
 		route_resolve(view->routes, request, &activity->route);
 		activity->websocket = request->scope_type == SCOPE_WEBSOCKET;
-		activity->request = identity(activity, request->root ? request->root
-								     : request->scope,
-					     request->root_serial);
+		activity->request = request_identity(activity, request);
+		activity->client_port = request->client_port;
 		*ret_endpoint = code_at(view, activity->route.endpoint_code);
 		return;
 	}
@@ -229,6 +245,23 @@ static void attribute_sample(const struct process_view *view, const struct event
 	activity->native = native_name(view->natives, view->target, sample->ip);
 }
 
+/* The function that a thread ran; where in it the time went is not known. */
+static void name_work(struct activity *activity, const struct code_info *code)
+{
+	if (code && code->file[0])
+		activity->culprit = (struct place){ code->file, code->function, code->qualname,
+						    code->first_line };
+}
+
+void attribute_request(const struct process_view *view, pid_t pid, pid_t tid,
+		       const struct request_record *request, struct activity *ret_activity)
+{
+	const struct code_info *endpoint = NULL;
+
+	*ret_activity = (struct activity){ .pid = pid, .tid = tid, .number = -1 };
+	name_request(view, request, ret_activity, &endpoint);
+}
+
 int attribute_event(const struct process_view *view, const struct event_header *event,
 		    struct frame *frames, struct activity *ret_activity)
 {
@@ -273,6 +306,25 @@ int attribute_event(const struct process_view *view, const struct event_header *
 		activity->duration_ns = step->end_ns - step->start_ns;
 		activity->step_seq = step->seq;
 		activity->step = step;
+		return 0;
+	}
+	case EVENT_MESSAGE: {
+		const struct event_message *message = (const void *)event;
+
+		activity->kind = ACTIVITY_MESSAGE;
+		activity->step_seq = message->io.step_seq;
+		name_python(view, &message->request, &message->stack, frames, activity);
+		return 0;
+	}
+	case EVENT_WORK: {
+		const struct event_work *work = (const void *)event;
+		const struct code_info *endpoint = NULL;
+
+		activity->kind = ACTIVITY_WORK;
+		activity->start_ns = work->start_ns;
+		activity->duration_ns = event->time_ns - work->start_ns;
+		name_request(view, &work->request, activity, &endpoint);
+		name_work(activity, code_at(view, work->function_code));
 		return 0;
 	}
 	default:

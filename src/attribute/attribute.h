@@ -30,6 +30,10 @@ int attribute_event(const struct process_view *view, const struct event_header *
 int attribute_call(const struct process_view *view, const struct event_call *call,
 		   struct frame *frames, struct activity *ret_activity);
 
+/* Whose request a task runs for: identity and route of `activity`, the rest of it zero. */
+void attribute_request(const struct process_view *view, pid_t pid, pid_t tid,
+		       const struct request_record *request, struct activity *ret_activity);
+
 /*
  * Finds hand-over frame, culprit and library frame of frames[] by the rule of
  * "culprit": the innermost application frame before the framework was given control;

@@ -24,8 +24,8 @@ static const struct option_row attach_options[] = {
 	{ OPTION_JSON, 0, "json", NULL, "short for -f json" },
 	{ OPTION_FORCE, 0, "force", NULL, "replace outputs that exist" },
 	{ OPTION_FOLLOW, 0, "follow", NULL, "print each occurrence at once instead of a report" },
-	{ OPTION_ROUTE, 0, "route", "GLOB", "only these routes" },
-	{ OPTION_SORT, 0, "sort", "COLUMN", "order of the findings" },
+	{ OPTION_ROUTE, 0, "route", "GLOB", "only these: \"/items/*\", \"POST *\"" },
+	{ OPTION_SORT, 0, "sort", "COLUMN", "order of the routes (default total: time in all)" },
 	{ OPTION_APP_PATH, 0, "app-path", "PATH", "counts as application; repeatable" },
 	{ OPTION_LIBRARY_PATH, 0, "library-path", "PATH", "counts as library; repeatable" },
 	{ OPTION_FAIL_ON, 0, "fail-on", "KIND[:MS]", "exit 3 on such a finding; repeatable" },
@@ -54,6 +54,11 @@ static const char attach_more[] =
 	"input and output are its own, Ctrl-C reaches it as well.  When the observation ends\n"
 	"before it does (-d, a signal) it is ended with SIGTERM, after 10 s with SIGKILL; when\n"
 	"it ends first, the report is made.\n"
+	"\n"
+	"--route takes a pattern of a template or of method and template (websockets have the\n"
+	"method WS); * matches a / as well.  It shows these routes, what they waited for and the\n"
+	"findings about them, with everybody whom those held up.  --sort takes total, requests,\n"
+	"errors, p50, p90, p99, max or loop (share of the loop's busy time), largest first.\n"
 	"\n"
 	"Exit status: 0 done; 1 failed while running; 2 usage, or an output that exists or\n"
 	"cannot be written; 3 a finding matched --fail-on; 4 no such target, a target that is not\n"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * loopscope dump: the stack of every Python thread of a process and its
- * workers, now, once.  Nothing is loaded into the kernel and nobody is
- * stopped: what is needed is to be allowed to read the memory.  The stack of a
- * thread that runs meanwhile may be torn: it is walked until two walks agree.
+ * workers and the await chain of every task, now, once.  Nothing is loaded
+ * into the kernel and nobody is stopped: what is needed is to be allowed to
+ * read the memory.  The stack of a thread that runs meanwhile may be torn: it
+ * is walked until two walks agree.
  */
 #include "cli/dump.h"
 
@@ -49,6 +50,9 @@ static void dump_target_free(struct dump_target *of)
 	for (size_t i = 0; i < of->threads.count; i++)
 		free(of->threads.items[i].frames);
 	free(of->threads.items);
+	free(of->tasks);
+	free(of->task_frames);
+	task_watch_free(of->watch);
 	code_cache_free(of->codes);
 	route_cache_free(of->routes);
 	role_table_free(&of->roles);
@@ -285,6 +289,8 @@ static int dump_process(struct dump *dump, pid_t pid, char *message, size_t size
 		error = prepare(of);
 		if (!error)
 			error = dump_threads(dump, of);
+		if (!error)
+			error = dump_tasks(dump, of);
 		if (error)
 			snprintf(message, size, "pid %d cannot be read: %s", pid,
 				 strerror(-error));

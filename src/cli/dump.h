@@ -13,6 +13,7 @@
 #include "resolve/code.h"
 #include "resolve/roles.h"
 #include "resolve/routes.h"
+#include "resolve/tasks.h"
 #include "resolve/walk.h"
 
 /* Names are interned. */
@@ -31,6 +32,15 @@ struct dump_thread {
 	bool torn;		/* it ran on while it was read */
 };
 
+struct dump_task {
+	const struct task_info *info;	/* borrowed from the watch */
+	struct route_name route;
+	const struct frame *frames;	/* borrowed from task_frames */
+	size_t frame_count;
+	bool waits;
+	struct task_wait wait;
+};
+
 struct dump_target {
 	struct target *target;
 	const char *python;
@@ -43,6 +53,10 @@ struct dump_target {
 		struct dump_thread *items;
 		size_t count, capacity;
 	} threads;
+	struct task_watch *watch;
+	struct dump_task *tasks;	/* owned */
+	size_t task_count;
+	struct frame *task_frames;	/* owned */
 };
 
 /* What is not whole, and of how many. */
@@ -67,6 +81,7 @@ struct dump {
 	} targets;
 	uint64_t realtime_ns;
 	unsigned reasons[DUMP_REASON_COUNT];
+	unsigned task_reasons[TASK_REASON_COUNT], tasks_dropped;
 };
 
 /* What is known of a thread when its state is to be named. */
@@ -90,6 +105,21 @@ bool dump_same_stack(const struct stack_record *a, const struct stack_record *b)
 
 /* "asyncio", "uvloop" or NULL. */
 const char *dump_loop_kind(const struct target *target);
+
+/* All tasks of a target. 0 or -errno. */
+int dump_tasks(struct dump *dump, struct dump_target *of);
+
+/* Tasks as a tree of who awaits whom. 0 or -ENOMEM. */
+int dump_tasks_text(const struct dump_target *of, FILE *out);
+
+/* A JSON array in memory of its own; NULL when out of memory. */
+char *dump_tasks_json(const struct dump_target *of);
+
+/* What both write; text of a target, with what a terminal would obey taken out. */
+void dump_print_clean(FILE *out, const char *text);
+void dump_print_frames(FILE *out, const struct frame *frames, size_t count, int indent);
+struct cJSON *dump_text_of(const char *text);
+struct cJSON *dump_frames_of(const struct frame *frames, size_t count);
 
 /* 0 or -errno (-EIO when the stream failed). */
 int dump_write_json(const struct dump *dump, FILE *out);

@@ -11,11 +11,13 @@
 #include "base/units.h"
 #include "base/vec.h"
 #include "cli/observed.h"
+#include "detect/detect.h"
 #include "resolve/native.h"
 
 #define TICK_NS (100 * NS_PER_MS)
 #define START_TICK_NS (20 * NS_PER_MS)	/* while a program starts: its first steps count, too */
 #define START_NS (10 * NS_PER_S)
+#define BUSY_POLL_MS 10
 #define ENTRIES_NS (30 * NS_PER_S)	/* how long exact entries are kept after the last need */
 
 struct observed *observed_find(struct observation *observation, pid_t pid)
@@ -28,8 +30,12 @@ struct observed *observed_find(struct observation *observation, pid_t pid)
 
 static void observed_free(struct observed *observed)
 {
-	for (size_t i = 0; i < observed->loop_count; i++)
+	for (size_t i = 0; i < observed->loop_count; i++) {
 		free(observed->loops[i].seen);
+		free(observed->loops[i].earlier);
+	}
+	free(observed->loops);
+	task_watch_free(observed->tasks);
 	code_cache_free(observed->view.codes);
 	route_cache_free(observed->view.routes);
 	role_table_free(&observed->roles);
@@ -98,25 +104,79 @@ static void stall_over(struct observation *observation, struct observed *observe
 	}
 }
 
+static void log_request(const struct served_request *request)
+{
+	char parts[256] = "", length[32], part[32];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < PART_COUNT; i++)
+		if (request->parts[i] >= NS_PER_MS / 10 && used < sizeof(parts))
+			used += (size_t)snprintf(parts + used, sizeof(parts) - used, ", %s %s",
+						 time_part_name(i),
+						 format_duration(request->parts[i], part,
+								 sizeof(part)));
+	log_debug("pid %d: %s %s %u %s%s", request->pid, request->route.method ?: "?",
+		  request->route.route ?: "?", request->status,
+		  format_duration(request->end_ns - request->start_ns, length, sizeof(length)),
+		  parts);
+}
+
+static void on_request(void *context, const struct served_request *request)
+{
+	struct observation *observation = context;
+
+	if (log_level >= LOG_DEBUG)
+		log_request(request);
+
+	if (window_add_request(&observation->window, request))
+		log_debug("out of memory: a request of pid %d is not counted", request->pid);
+}
+
+static void on_call(void *context, const struct dependency_call *call)
+{
+	struct observation *observation = context;
+
+	if (dependencies_add(&observation->window.dependencies, call))
+		log_debug("out of memory: a call of pid %d is not counted", call->pid);
+}
+
+static void take_request_event(struct observation *observation, struct observed *observed,
+			       const struct event_header *event,
+			       const struct activity *activity)
+{
+	if (event->kind == EVENT_TRANSFER)
+		observation->request_ns = event->time_ns;
+	if (tracker_event(observation->tracker, observed ? observed->view.routes : NULL, event,
+			  activity))
+		log_debug("out of memory: a request of pid %u is not counted", event->tgid);
+}
+
 static void on_event(void *context, const struct event_header *event)
 {
 	struct observation *observation = context;
 	struct observed *observed;
 	struct activity activity;
+	bool known;
 
 	if (event->kind == EVENT_PROCESS) {
 		on_process(observation, (const void *)event);
+		return;
+	}
+	if (event->kind == EVENT_CLOSED) { /* of a process that has ended, too */
+		take_request_event(observation, NULL, event, NULL);
 		return;
 	}
 	observed = observed_find(observation, (pid_t)event->tgid);
 	if (!observed || !observed->target)
 		return;
 	if (event->kind == EVENT_LOOP_SEEN) {
-		observed_refresh(observation, observed);
+		loops_seen(observation, observed, event);
 		return;
 	}
 	want_entries(observation, event);
-	if (attribute_event(&observed->view, event, observation->frames, &activity))
+	known = !attribute_event(&observed->view, event, observation->frames, &activity);
+	take_request_event(observation, observed, event, known ? &activity : NULL);
+	if (!known || activity.kind == ACTIVITY_MESSAGE || activity.kind == ACTIVITY_WORK)
 		return;
 	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall)
 		stall_over(observation, observed, &activity);
@@ -130,18 +190,30 @@ int observation_open(const struct observe_options *options, struct observation *
 		     char *message, size_t size)
 {
 	struct observation *observation = calloc(1, sizeof(*observation));
+	struct thresholds thresholds = thresholds_default(options->stall_ns);
+	struct tracker_sink sink = { .on_request = on_request, .on_call = on_call };
 	int error;
 
 	if (!observation) {
 		snprintf(message, size, "out of memory");
 		return -ENOMEM;
 	}
+	sink.context = observation;
 	observation->options = *options;
 	window_init(&observation->window, options->stall_ns);
+	observation->window.dependencies.slow_ns = thresholds.slow_dependency_ns;
+	observation->window.dependencies.repeats = thresholds.repeated_calls;
+	observation->window.callables.slow_ns = thresholds.slow_dependency_ns;
+	observation->window.callables.share = thresholds.slow_share;
+	observation->window.callables.repeats = thresholds.repeated_executions;
+	observation->window.callables.repeat_ns = thresholds.stall_ns;
+	observation->tracker = tracker_new(&sink);
 	observation->natives = native_cache_new();
-	error = observation->natives ? attach_open(&options->attach, &observation->attachment,
-						   message, size)
-				     : -ENOMEM;
+	error = -ENOMEM;
+	if (observation->natives && observation->tracker)
+		error = attach_open(&options->attach, &observation->attachment, message, size);
+	else
+		snprintf(message, size, "out of memory");
 	if (!error) {
 		error = collector_new(attach_ring_fd(observation->attachment), on_event,
 				      observation, &observation->collector);
@@ -167,6 +239,7 @@ void observation_free(struct observation *observation)
 		return;
 	collector_free(observation->collector);
 	attach_free(observation->attachment);
+	tracker_free(observation->tracker);
 	window_free(&observation->window);
 	for (size_t i = 0; i < observation->count; i++)
 		observed_free(observation->items[i]);
@@ -199,6 +272,7 @@ int observed_open(struct observation *observation, struct observed *observed, ch
 	error = target_process_config(observed->target, &observed->config);
 	if (error)
 		return error;
+	observed_listen(observation, observed);	/* else its clients look like its peers */
 	observed->process = attach_add_process(observation->attachment, &observed->config);
 	if (observed->process < 0) {
 		snprintf(message, size, "more than %d processes cannot be observed at once",
@@ -268,14 +342,23 @@ static bool starting(const struct observation *observation)
 	return false;
 }
 
+/* Requests come: what they wait for is looked at more often. */
+static bool busy_lately(const struct observation *observation)
+{
+	return monotonic_ns() - observation->request_ns < NS_PER_S;
+}
+
 int observation_run(struct observation *observation, int timeout_ms)
 {
 	uint64_t now, tick = starting(observation) ? START_TICK_NS : TICK_NS;
 	int count, tick_ms = (int)(tick / NS_PER_MS);
 
+	if (busy_lately(observation) && tick_ms > BUSY_POLL_MS)
+		tick_ms = BUSY_POLL_MS;
 	count = collector_poll(observation->collector,
 			       timeout_ms < tick_ms ? timeout_ms : tick_ms);
 	now = monotonic_ns();
+	snapshots_tick(observation, now);
 	if (now - observation->tick_ns >= tick) {
 		observation->tick_ns = now;
 		observation_tick(observation, now);

@@ -13,7 +13,6 @@
 /* A stall that goes on is said from this age on; one that was there before us is old enough. */
 #define ALERT_NS (500 * NS_PER_MS)
 #define ALERT_BEFORE_NS (100 * NS_PER_MS)
-#define INTERVAL_NS NS_PER_S
 #define RESCAN_MIN_NS (200 * NS_PER_MS)
 #define RESCAN_MAX_NS (10 * NS_PER_S)
 
@@ -32,69 +31,77 @@ static int on_role(void *context, uint64_t code, const struct code_role *role)
 	return error ? error : attach_set_role(observation->attachment, observed->pid, code, role);
 }
 
-/* In its own wait there is no step; anything else was going on before we came. */
-static void since_before(struct observation *observation, struct observed *observed, int slot,
-			 const struct event_loop *loop)
-{
-	struct thread_state state;
-	int number;
-
-	if (process_thread_state(observed->pid, loop->tid, &state))
-		return;
-	number = state.state == 'R' ? -1 : state.number;
-	if ((number == 232 || number == 281 || number == 441) &&
-	    (loop->epoll_fd < 0 || (int)state.args[0] == loop->epoll_fd))
-		return;
-	attach_loop_since_before(observation->attachment, slot, number, state.args);
-}
-
-static void add_loop(struct observation *observation, struct observed *observed,
-		     const struct event_loop *loop)
-{
-	struct attach_loop request = {
-		.tid = loop->tid, .tgid = observed->pid, .process = observed->process,
-		.epoll_fd = loop->epoll_fd, .tstate = loop->tstate, .loop = loop->loop,
-	};
-	struct observed_loop *known;
-	int slot;
-
-	if (observed->loop_count >= TARGET_MAX_LOOPS)
-		return;
-	slot = attach_add_loop(observation->attachment, &request);
-	if (slot < 0) {
-		log_warn("event loop of thread %d is not observed: %s", loop->tid,
-			 strerror(-slot));
-		return;
-	}
-	known = &observed->loops[observed->loop_count++];
-	*known = (struct observed_loop){ .tid = loop->tid, .slot = slot, .kind = loop->kind,
-					 .interval_ns = monotonic_ns() };
-	since_before(observation, observed, slot, loop);
-	log_info("event loop of pid %d: thread %d, %s", observed->pid, loop->tid,
-		 loop->kind == LOOP_KIND_UVLOOP ? "uvloop" : "asyncio");
-}
-
-int observed_refresh(struct observation *observation, struct observed *observed)
+/* Looks for modules again, and what they bring. */
+static void scan_modules(struct observation *observation, struct observed *observed)
 {
 	void *context[2] = { observation, observed };
 	struct process_config config;
 
-	/* without a loop there is no request yet, and looking costs milliseconds */
-	if (target_find_loops(observed->target) <= 0)
-		return (int)observed->loop_count;
 	if (!target_process_config(observed->target, &config)) {
 		observed->config = config;
 		attach_update_process(observation->attachment, observed->process, &config);
 	}
 	roles_scan(observed->target, on_role, context, &observed->scan);
-	for (size_t i = 0; i < observed->target->loop_count; i++) {
-		bool known = false;
+}
 
-		for (size_t k = 0; k < observed->loop_count; k++)
-			known |= observed->loops[k].tid == observed->target->loops[i].tid;
-		if (!known)
-			add_loop(observation, observed, &observed->target->loops[i]);
+static void listener_take(struct observation *observation, const struct observed *observed,
+			  const struct listener *found)
+{
+	size_t i = 0;
+
+	while (i < observation->listener_count &&
+	       (observation->listeners[i].net != found->net ||
+		observation->listeners[i].port != found->port))
+		i++;
+	if (i == LS_MAX_LISTENERS)
+		return;
+	if (i == observation->listener_count) {
+		observation->listener_count++;
+		observation->listeners[i] = *found;
+		observation->listener_pids[i] = observed->pid;
+		log_info("pid %d listens on port %u", observed->pid, found->port);
+	} else if (observation->listener_pids[i] != observed->pid) {
+		observation->listener_pids[i] = 0; /* whoever accepts first */
 	}
+}
+
+/* The loop that serves a port, where there is but one. */
+static void listeners_serve(struct observation *observation, const struct observed *observed)
+{
+	for (size_t i = 0; i < observation->listener_count; i++) {
+		if (!observation->listener_pids[i])
+			observation->listeners[i].loop = -1;
+		else if (observation->listener_pids[i] == observed->pid)
+			observation->listeners[i].loop =
+				observed->loop_count == 1 ? observed->loops[0].slot : -1;
+	}
+}
+
+void observed_listen(struct observation *observation, struct observed *observed)
+{
+	struct listener found[LS_MAX_LISTENERS];
+	int count;
+
+	if (!observed->listening) {
+		count = process_listeners(observed->pid, found, LS_MAX_LISTENERS);
+		for (int i = 0; i < count; i++)
+			listener_take(observation, observed, &found[i]);
+		observed->listening = count > 0;
+	}
+	listeners_serve(observation, observed);
+	attach_set_listeners(observation->attachment, observation->listeners,
+			     observation->listener_count);
+}
+
+int observed_refresh(struct observation *observation, struct observed *observed)
+{
+	loops_leave(observation, monotonic_ns());
+	/* without a loop there is no request yet, and looking costs milliseconds */
+	if (target_find_loops(observed->target) <= 0)
+		return (int)observed->loop_count;
+	scan_modules(observation, observed);
+	loops_take(observation, observed);
+	observed_listen(observation, observed);
 	observed->server = observed->target->server;
 	return (int)observed->loop_count;
 }
@@ -106,8 +113,13 @@ void observed_end(struct observation *observation, struct observed *observed, co
 
 	observed->ended = true;
 	for (size_t i = 0; i < observed->loop_count; i++) {
-		loop_open_step(observation, observed, &observed->loops[i], now, false);
-		attach_remove_loop(observation->attachment, observed->loops[i].slot);
+		struct observed_loop *loop = &observed->loops[i];
+
+		if (loop->slot < 0)
+			continue;
+		loop_open_step(observation, observed, loop, now, false);
+		attach_remove_loop(observation->attachment, loop->slot);
+		loop_leave(observation, observed, loop);
 	}
 	attach_remove_process(observation->attachment, observed->process);
 	if (!observed->target)
@@ -193,17 +205,19 @@ static void remember_stack(struct observed_loop *loop, struct event_call *call)
 int loop_open_step(struct observation *observation, struct observed *observed,
 		   struct observed_loop *loop, uint64_t now, bool alert)
 {
-	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
+	const volatile struct loop_slot *slot = loop_slot_of(observation, loop);
 	struct activity activity;
 	struct event_step step;
 	struct event_call call;
-	uint64_t start = slot->step_start_ns, seq = slot->seq;
-	bool in_call = slot->call_start_ns && !(slot->flags & SLOT_GIL_CALL);
+	uint64_t start = slot ? slot->step_start_ns : 0, seq = slot ? slot->seq : 0;
+	bool in_call = slot && slot->call_start_ns && !(slot->flags & SLOT_GIL_CALL);
 
 	if (!start || now <= start || !observed->target)
 		return 0;
 	if (slot->state == LOOP_GONE && !observed->ended)
 		return 0; /* the thread ended, its process did not: no step was left */
+	if (!observed->ended && loop_is_left(observation, observed, loop))
+		return 0; /* the loop was stopped, its thread goes on */
 	open_step(slot, now, &step);
 	if (alert || in_call) {
 		if (open_call(observed, slot, now, &call))
@@ -239,34 +253,17 @@ int loop_open_step(struct observation *observation, struct observed *observed,
 static void check_stall(struct observation *observation, struct observed *observed,
 			struct observed_loop *loop, uint64_t now)
 {
-	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
-	uint64_t start = slot->step_start_ns;
-	uint64_t limit = slot->flags & SLOT_SINCE_BEFORE ? ALERT_BEFORE_NS : ALERT_NS;
+	const volatile struct loop_slot *slot = loop_slot_of(observation, loop);
+	uint64_t start = slot ? slot->step_start_ns : 0, limit;
 
+	if (!start)
+		return;
+	limit = slot->flags & SLOT_SINCE_BEFORE ? ALERT_BEFORE_NS : ALERT_NS;
 	if (limit < observation->options.stall_ns)
 		limit = observation->options.stall_ns;
-	if (!start || now < start + limit || loop->alerted_seq == slot->seq + 1)
+	if (now < start + limit || loop->alerted_seq == slot->seq + 1)
 		return;
 	loop_open_step(observation, observed, loop, now, true);
-}
-
-static void check_interval(struct observation *observation, struct observed_loop *loop,
-			   uint64_t now)
-{
-	const volatile struct loop_slot *slot = &attach_loops(observation->attachment)[loop->slot];
-	struct interval interval = { .start_ns = loop->interval_ns, .end_ns = now,
-				     .tid = loop->tid };
-
-	if (now - loop->interval_ns < INTERVAL_NS)
-		return;
-	interval.busy_ns = slot->busy_ns - loop->last_busy_ns;
-	interval.gil_ns = slot->gil_total_ns - loop->last_gil_ns;
-	interval.runnable_ns = slot->runnable_total_ns - loop->last_runnable_ns;
-	loop->last_busy_ns += interval.busy_ns;
-	loop->last_gil_ns += interval.gil_ns;
-	loop->last_runnable_ns += interval.runnable_ns;
-	loop->interval_ns = now;
-	window_add_interval(&observation->window, &interval);
 }
 
 /*
@@ -292,6 +289,7 @@ static bool refresh_is_due(struct observed *observed, uint64_t now)
 
 void observation_tick(struct observation *observation, uint64_t now)
 {
+	loops_leave(observation, now);
 	for (size_t i = 0; i < observation->count; i++) {
 		struct observed *observed = observation->items[i];
 		char message[256];
@@ -310,10 +308,8 @@ void observation_tick(struct observation *observation, uint64_t now)
 		}
 		if (refresh_is_due(observed, now))
 			observed_refresh(observation, observed);
-		for (size_t k = 0; k < observed->loop_count; k++) {
-			if (observation->options.on_stall)
-				check_stall(observation, observed, &observed->loops[k], now);
-			check_interval(observation, &observed->loops[k], now);
-		}
+		for (size_t k = 0; observation->options.on_stall && k < observed->loop_count; k++)
+			check_stall(observation, observed, &observed->loops[k], now);
+		loops_tick(observation, observed, now);
 	}
 }

@@ -84,6 +84,16 @@ static int add_fail_on(struct options *options, char *value)
 	return error;
 }
 
+static int set_sort(struct options *options, const char *value)
+{
+	if (!sort_column_known(value)) {
+		log_error(0, "--sort %s: no such column; there are %s", value, sort_columns());
+		return EXIT_USAGE;
+	}
+	options->sort = value;
+	return -1;
+}
+
 static int add_path(const char *name, const char *value, const char **list, size_t *count)
 {
 	if (*count >= MAX_LIST)
@@ -133,10 +143,7 @@ static int set_option(struct options *options, const struct option_row *row, cha
 		options->route = value;
 		return -1;
 	case OPTION_SORT:
-		if (!sort_column_known(value))
-			return bad(row->name, value, sort_columns());
-		options->sort = value;
-		return -1;
+		return set_sort(options, value);
 	case OPTION_APP_PATH:
 		return add_path(row->name, value, options->app_paths, &options->app_path_count);
 	case OPTION_LIBRARY_PATH:

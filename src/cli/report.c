@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "cli/observed.h"
 #include "detect/detect.h"
+#include "detect/summary.h"
 
 static const struct {
 	const char *name, *text;
@@ -33,7 +34,7 @@ static const struct {
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
 
 /* Percentile of a slot's histogram: the upper bound of the bucket it falls into. */
-static uint64_t histogram_at(const volatile struct loop_slot *slot, double share)
+static uint64_t histogram_at(const struct loop_slot *slot, double share)
 {
 	uint64_t seen = 0, wanted = (uint64_t)(share * (double)slot->steps + 0.5);
 
@@ -48,24 +49,28 @@ static uint64_t histogram_at(const volatile struct loop_slot *slot, double share
 	return slot->step_max_ns;
 }
 
-static struct loop_summary loop_summary_of(const volatile struct loop_slot *slot, uint64_t now,
+static struct loop_summary loop_summary_of(const struct observation *observation,
+					   const struct observed_loop *thread, uint64_t now,
 					   uint64_t length)
 {
-	uint64_t steps = slot->steps, start = slot->step_start_ns;
-	uint64_t open = start && now > start ? now - start : 0;
-	struct loop_summary loop = { .tid = (pid_t)slot->tid, .steps = steps };
+	struct loop_summary loop = { .tid = thread->tid };
+	struct loop_slot totals;
+	uint64_t open;
 
-	loop.busy_ratio = length ? (double)(slot->busy_ns + open) / (double)length : 0;
+	loop_totals(observation, thread, &totals);
+	open = totals.step_start_ns && now > totals.step_start_ns ? now - totals.step_start_ns : 0;
+	loop.steps = totals.steps;
+	loop.busy_ratio = length ? (double)(totals.busy_ns + open) / (double)length : 0;
 	if (loop.busy_ratio > 1)
 		loop.busy_ratio = 1;
-	loop.step.count = steps;
-	loop.step.total = slot->busy_ns;
-	loop.step.mean = steps ? slot->busy_ns / steps : 0;
-	loop.step.min = slot->step_min_ns;
-	loop.step.max = open > slot->step_max_ns ? open : slot->step_max_ns;
-	loop.step.p50 = histogram_at(slot, 0.5);
-	loop.step.p90 = histogram_at(slot, 0.9);
-	loop.step.p99 = histogram_at(slot, 0.99);
+	loop.step.count = totals.steps;
+	loop.step.total = totals.busy_ns;
+	loop.step.mean = totals.steps ? totals.busy_ns / totals.steps : 0;
+	loop.step.min = totals.step_min_ns;
+	loop.step.max = open > totals.step_max_ns ? open : totals.step_max_ns;
+	loop.step.p50 = histogram_at(&totals, 0.5);
+	loop.step.p90 = histogram_at(&totals, 0.9);
+	loop.step.p99 = histogram_at(&totals, 0.99);
 	return loop;
 }
 
@@ -93,9 +98,8 @@ static int fill_target(struct observation *observation, struct observed *observe
 	if (!target->loops || !target->notes)
 		return -ENOMEM;
 	for (size_t i = 0; i < observed->loop_count; i++)
-		target->loops[target->loop_count++] = loop_summary_of(
-			&attach_loops(observation->attachment)[observed->loops[i].slot], now,
-			length);
+		target->loops[target->loop_count++] =
+			loop_summary_of(observation, &observed->loops[i], now, length);
 	for (size_t i = 0; i < observed->note_count; i++)
 		target->notes[target->note_count++] = observed->notes[i];
 	return 0;
@@ -205,6 +209,17 @@ static void take_the_last(struct observation *observation)
 	}
 }
 
+/* What all loops together were busy for. */
+static uint64_t busy_of(const struct report *report, uint64_t length)
+{
+	double busy = 0;
+
+	for (size_t i = 0; i < report->target_count; i++)
+		for (size_t k = 0; k < report->targets[i].loop_count; k++)
+			busy += report->targets[i].loops[k].busy_ratio * (double)length;
+	return (uint64_t)busy;
+}
+
 int observation_report(struct observation *observation, struct report *report)
 {
 	struct thresholds thresholds = thresholds_default(observation->options.stall_ns);
@@ -221,6 +236,7 @@ int observation_report(struct observation *observation, struct report *report)
 		for (size_t k = 0; !observed->ended && k < observed->loop_count; k++)
 			loop_open_step(observation, observed, &observed->loops[k], now, false);
 	}
+	tracker_finish(observation->tracker, now);
 	note_stops(observation);
 	memset(report, 0, sizeof(*report));
 	report->start_ns = observation->start_realtime_ns;
@@ -236,6 +252,8 @@ int observation_report(struct observation *observation, struct report *report)
 	fill_self(observation, report);
 	report->findings = findings.items;
 	report->finding_count = findings.count;
+	if (!error)
+		error = summary_fill(&input, busy_of(report, now - observation->start_ns), report);
 	if (error)
 		report_free(report);
 	return error;

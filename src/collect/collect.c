@@ -3,6 +3,7 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +34,21 @@ static uint32_t stack_offset(unsigned kind)
 		return offsetof(struct event_sample, stack);
 	case EVENT_PAGE_FAULT:
 		return offsetof(struct event_page_fault, stack);
+	case EVENT_MESSAGE:
+		return offsetof(struct event_message, stack);
 	default:
 		return 0;
 	}
+}
+
+/* Only the part of head[] that was kept is sent, in units of 8 bytes. */
+static bool transfer_check(const struct event_transfer *transfer, size_t size)
+{
+	size_t fixed = offsetof(struct event_transfer, head);
+
+	return size >= fixed && transfer->io.head_bytes <= LS_HEAD_BYTES &&
+	       size == fixed + (transfer->io.head_bytes + 7u) / 8 * 8 &&
+	       transfer->io.tail_bytes <= LS_TAIL_BYTES;
 }
 
 int event_check(const void *data, size_t size)
@@ -46,6 +59,8 @@ int event_check(const void *data, size_t size)
 	if (size < sizeof(*header) || header->kind == EVENT_NONE ||
 	    header->kind >= EVENT_KIND_COUNT || header->size != size)
 		return 0;
+	if (header->kind == EVENT_TRANSFER)
+		return transfer_check(data, size);
 	at = stack_offset(header->kind);
 	if (at) {
 		struct stack_record stack;
@@ -54,6 +69,10 @@ int event_check(const void *data, size_t size)
 		if (size < at + fixed)
 			return 0;
 		memcpy(&stack, (const char *)data + at, fixed);
+		if (header->kind == EVENT_MESSAGE &&
+		    (((const struct event_message *)data)->io.head_bytes > LS_HEAD_BYTES ||
+		     ((const struct event_message *)data)->io.tail_bytes > LS_TAIL_BYTES))
+			return 0;
 		return stack.count <= LS_MAX_FRAMES &&
 		       size == at + fixed + stack.count * sizeof(struct frame_record);
 	}

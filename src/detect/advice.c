@@ -46,6 +46,14 @@ static const struct {
 	  "give it more memory, or read the mapped file in a thread" },
 	{ FINDING_cpu_starvation, NULL,
 	  "give it more CPU (limits, requests, fewer neighbours); the code is not to blame" },
+	{ FINDING_slow_dependency, NULL,
+	  "look at this call on the peer's side (plan of the statement, its load), or cache its "
+	  "answer" },
+	{ FINDING_slow_di_dependency, NULL,
+	  "look at what this callable waits for: cache its result, or do it once at start-up" },
+	{ FINDING_n_plus_one, NULL,
+	  "ask once for all: IN (...), joinedload/selectinload, MGET or a pipeline, a batch "
+	  "endpoint" },
 	{ FINDING_loop_saturated, NULL,
 	  "run more workers, or do less per callback; no single piece of code is to blame" },
 };

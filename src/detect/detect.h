@@ -22,6 +22,17 @@ struct thresholds {
 	/* critical: blocked for longer at once, or for this share of the window */
 	uint64_t critical_ns;
 	double critical_share;
+	/* a peer's reply that takes that long is felt by whoever waits for the request;
+	 * healthy databases, caches and services of a data centre answer in a few ms */
+	uint64_t slow_dependency_ns;
+	/* a handful of statements is what a request needs; from here on one place asks for
+	 * what one statement could have brought */
+	uint64_t repeated_calls;
+	/* a `Depends` callable is slow when it takes that share of a request, in percent, and
+	 * as long as a slow peer would: it is where the request's time goes */
+	unsigned slow_share;
+	/* FastAPI executes a callable once per request unless it is told not to */
+	unsigned repeated_executions;
 };
 
 struct thresholds thresholds_default(uint64_t stall_ns);
@@ -70,6 +81,9 @@ int find_in_groups(const struct detect_input *input, struct findings *findings,
 /* Culprit, names and stacks of a group. 0 or -ENOMEM. */
 int finding_from_group(struct finding *finding, const struct group *group);
 
+/* The routes that waited for the culprit of group `index`. 0 or -ENOMEM. */
+int finding_victims(struct finding *finding, const struct group *group, int32_t index);
+
 /* Was this moment within a second whose waits took more than their share? */
 bool in_waiting_interval(const struct detect_input *input, pid_t tid, uint64_t time_ns, bool gil);
 
@@ -77,6 +91,10 @@ int process_add(struct finding *finding, pid_t pid);
 
 int find_gil_contention(const struct detect_input *input, struct findings *findings);
 int find_cpu_starvation(const struct detect_input *input, struct findings *findings);
+int find_slow_dependency(const struct detect_input *input, struct findings *findings);
+int find_slow_di_dependency(const struct detect_input *input, struct findings *findings);
+int find_repeated_callable(const struct detect_input *input, struct findings *findings);
+int find_n_plus_one(const struct detect_input *input, struct findings *findings);
 int find_loop_saturated(const struct detect_input *input, struct findings *findings);
 
 /* What to do about a finding; static text. */

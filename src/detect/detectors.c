@@ -40,6 +40,10 @@ struct thresholds thresholds_default(uint64_t stall_ns)
 		.saturated_share = 0.5,
 		.critical_ns = NS_PER_S,
 		.critical_share = 0.1,
+		.slow_dependency_ns = 100 * NS_PER_MS,
+		.repeated_calls = 5,
+		.slow_share = 50,
+		.repeated_executions = 3,
 	};
 }
 
@@ -50,7 +54,7 @@ struct finding *findings_add(struct findings *findings, enum finding_kind kind)
 	if (vec_grow(findings, MAX_FINDINGS))
 		return NULL;
 	finding = &findings->items[findings->count++];
-	*finding = (struct finding){ .kind = kind };
+	*finding = (struct finding){ .kind = kind, .group = -1 };
 	return finding;
 }
 
@@ -82,6 +86,10 @@ void finding_finish(const struct detect_input *input, struct finding *finding)
 	if (!finding->route && !finding->culprit.file) {
 		hash = hash_text(hash, finding->owner_task);
 		hash = hash_text(hash, finding->owner_thread);
+	}
+	if (finding->statement || finding->kind == FINDING_slow_dependency) {
+		hash = hash_text(hash, finding->peer);
+		hash = hash_text(hash, finding->statement);
 	}
 	snprintf(finding->id, sizeof(finding->id), "%016llx", (unsigned long long)hash);
 	if (finding->duration.max >= thresholds->critical_ns ||

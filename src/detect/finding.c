@@ -44,6 +44,16 @@ void report_free(struct report *report)
 	}
 	for (size_t i = 0; i < report->finding_count; i++)
 		finding_free(&report->findings[i]);
+	for (size_t i = 0; i < report->route_count; i++) {
+		free(report->routes[i].statuses);
+		free(report->routes[i].slowest);
+		free(report->routes[i].causes);
+	}
+	free(report->routes);
+	free(report->websockets);
+	free(report->dependencies);
+	free(report->injected);
+	free(report->middleware);
 	free(report->targets);
 	free(report->findings);
 	free(report->losses);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "aggregate/distribution.h"
+#include "attribute/timeline.h"
 
 /* kind, what the text report calls it */
 #define FINDING_KINDS(X) \
@@ -20,7 +21,10 @@
 	X(log_backpressure, "event loop waits for its log pipe") \
 	X(page_fault, "event loop waits for pages from disk") \
 	X(cpu_starvation, "event loop has no CPU") \
-	X(loop_saturated, "event loop is full of small callbacks")
+	X(loop_saturated, "event loop is full of small callbacks") \
+	X(slow_dependency, "slow peer") \
+	X(slow_di_dependency, "slow Depends callable") \
+	X(n_plus_one, "same call many times in one request")
 
 enum finding_kind {
 #define X(kind, text) FINDING_##kind,
@@ -83,6 +87,10 @@ struct finding {
 	size_t process_count;
 	struct victim *victims;		/* owned */
 	size_t victim_count;
+	int32_t group;			/* of the window it was made of, -1: none */
+	uint64_t calls_per_request;	/* median; 0: not about calls */
+	struct summary per_request;	/* calls of a request; numbers, no times */
+	const char *statement;		/* interned shape of what was asked of the peer; NULL */
 	enum evidence evidence;
 	struct stack_summary *stacks;	/* owned, most time first */
 	size_t stack_count;
@@ -107,6 +115,75 @@ struct target_summary {
 	size_t loop_count;
 };
 
+/* Requests that a finding delayed. */
+struct cause_summary {
+	size_t finding;		/* index into report.findings */
+	uint64_t requests, max_ns, total_ns;
+};
+
+/* A request that is shown whole. */
+struct slow_summary {
+	uint64_t start_ns;	/* CLOCK_REALTIME */
+	uint64_t latency_ns;
+	unsigned status;	/* 0: no response */
+	uint64_t parts[PART_COUNT];
+	struct cause_summary causes[4];	/* most first; `requests` is 1 */
+	size_t cause_count;
+};
+
+struct status_count {
+	unsigned code;
+	uint64_t count;
+};
+
+/* Where the requests of one route went. */
+struct route_summary {
+	const char *route, *method;	/* interned; method NULL: several */
+	bool folded;
+	uint64_t requests, errors, aborted;
+	uint64_t ongoing;		/* had not ended when the window did; in no other number */
+	struct status_count *statuses;	/* owned, by code */
+	size_t status_count;
+	struct summary latency, first_byte;
+	uint64_t parts[PART_COUNT];	/* sums over the requests of `latency` */
+	double loop_share;		/* of the busy time of all loops; negative: not known */
+	struct slow_summary *slowest;	/* owned, slowest first */
+	size_t slowest_count;
+	struct cause_summary *causes;	/* owned, most time first */
+	size_t cause_count;
+};
+
+struct websocket_summary {
+	const char *route;
+	uint64_t sessions, ongoing, messages_in, messages_out;
+	struct summary duration;	/* of the sessions that have ended */
+};
+
+/* Calls from one place to one peer. */
+struct dependency_summary {
+	const char *peer, *peer_name;	/* interned; NULL: not known */
+	const char *protocol;		/* static */
+	const char *route, *method;	/* NULL: of no request */
+	bool route_folded;
+	struct location call_site;	/* file NULL: not known */
+	uint64_t calls, errors, failures, refused, unanswered;
+	double calls_per_request;	/* negative: of no request */
+	struct summary latency;
+	uint64_t bytes_sent, bytes_received;
+	bool unpaired;	/* replies cannot be told apart: lengths are the connection's */
+	const char *statements[4];	/* interned shapes, most frequent first; NULL at the end */
+};
+
+/* A `Depends` callable or a middleware class, within one route. */
+struct callable_summary {
+	const char *name;		/* interned "app.deps.get_user" */
+	const char *route, *method;
+	uint64_t calls;
+	double calls_per_request;	/* negative: not known */
+	struct summary time, own;	/* own: without what it depends on */
+	bool sampled;			/* lengths are from snapshots */
+};
+
 struct loss_item {
 	const char *name, *text;	/* static: of LOSS_COUNTERS */
 	uint64_t count;
@@ -120,6 +197,14 @@ struct report {
 	size_t target_count;
 	struct finding *findings;	/* owned, worst first */
 	size_t finding_count;
+	struct route_summary *routes;	/* owned, as --sort says */
+	size_t route_count;
+	struct websocket_summary *websockets;	/* owned */
+	size_t websocket_count;
+	struct dependency_summary *dependencies;	/* owned, most time first */
+	size_t dependency_count;
+	struct callable_summary *injected, *middleware;	/* owned, most time first */
+	size_t injected_count, middleware_count;
 	uint64_t produced, received;
 	struct loss_item *losses;	/* owned, all of them, zero ones too */
 	size_t loss_count;

@@ -96,6 +96,30 @@ static int copy_stacks(struct finding *finding, const struct group *group)
 	return 0;
 }
 
+static int by_delay(const void *a, const void *b)
+{
+	const struct victim *one = a, *other = b;
+
+	return one->total_ns > other->total_ns ? -1 : one->total_ns < other->total_ns;
+}
+
+int finding_victims(struct finding *finding, const struct group *group, int32_t index)
+{
+	finding->group = index;
+	finding->victims = calloc(group->victims.count + 1, sizeof(*finding->victims));
+	if (!finding->victims)
+		return -ENOMEM;
+	for (size_t i = 0; i < group->victims.count; i++) {
+		const struct group_victim *from = &group->victims.items[i];
+
+		finding->victims[finding->victim_count++] = (struct victim){
+			from->route, from->method, from->requests, from->max_ns,
+			from->total_ns };
+	}
+	qsort(finding->victims, finding->victim_count, sizeof(*finding->victims), by_delay);
+	return 0;
+}
+
 int finding_from_group(struct finding *finding, const struct group *group)
 {
 	const struct line_share *line = modal_line(group);
@@ -169,12 +193,16 @@ int find_in_groups(const struct detect_input *input, struct findings *findings,
 		   enum finding_kind kind, enum window_class class, uint64_t threshold_ns)
 {
 	for (size_t i = 0; i < input->window->group_count; i++) {
-		const struct group *group = input->window->groups[i];
+		size_t before = findings->count;
 		int error;
 
-		if (group->class != class)
+		if (input->window->groups[i]->class != class)
 			continue;
-		error = find_in_group(input, findings, kind, group, threshold_ns);
+		error = find_in_group(input, findings, kind, input->window->groups[i],
+				      threshold_ns);
+		if (!error && findings->count > before)
+			error = finding_victims(&findings->items[before],
+						input->window->groups[i], (int32_t)i);
 		if (error)
 			return error;
 	}

@@ -107,7 +107,8 @@ static int find_holder(const struct detect_input *input, struct findings *findin
 		of.finding->evidence = EVIDENCE_SAMPLED;
 		of.finding->blocks_loop = true;
 		if (holder >= 0) {
-			error = finding_from_group(of.finding, window->groups[holder]);
+			error = finding_from_group(of.finding, window->groups[holder]) ?:
+				finding_victims(of.finding, window->groups[holder], holder);
 			of.finding->samples = samples_of(window->groups[holder]);
 			of.finding->syscall = NULL;
 		}

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "target_config.h"
+
 struct mapping {
 	uint64_t start, end, offset;
 	bool executable, writable, deleted;
@@ -65,6 +67,12 @@ int process_open_file(pid_t pid, const char *path, const struct mapping *mapping
 
 /* The pid of whoever listens on TCP port `port` (the oldest one, its workers share it). */
 int process_of_port(unsigned port, pid_t *ret_pid);
+
+/*
+ * The TCP ports that a process listens on, with its network namespace.  Returns
+ * how many, at most `size`, or -errno.
+ */
+int process_listeners(pid_t pid, struct listener *ret_listeners, size_t size);
 
 /* What descriptor `fd` of the process is: readlink text ("/path", "pipe:[1]", ...); 0 or -errno. */
 int process_fd_name(pid_t pid, int fd, char *buffer, size_t size);

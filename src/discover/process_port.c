@@ -42,8 +42,11 @@ static int numbers_add(struct numbers *numbers, uint64_t number)
 	return error;
 }
 
-/* Adds the sockets that listen on `port` in the namespace that `path` shows. */
-static int add_listeners(const char *path, unsigned port, struct numbers *sockets)
+/* One socket that listens; non-zero ends the walk. */
+typedef int (*each_listener)(void *context, unsigned port, uint64_t inode);
+
+/* Walks the sockets that listen in the namespace that `path` shows. */
+static int walk_listeners(const char *path, each_listener each, void *context)
 {
 	_cleanup_free_ char *line = NULL;
 	_cleanup_file_ FILE *file = fopen(path, "re");
@@ -59,25 +62,45 @@ static int add_listeners(const char *path, unsigned port, struct numbers *socket
 
 		if (sscanf(line, "%*s %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %" SCNu64,
 			   &local, &state, &inode) == 3 &&
-		    local == port && state == TCP_STATE_LISTEN && inode)
-			error = numbers_add(sockets, inode);
+		    state == TCP_STATE_LISTEN && inode)
+			error = each(context, local, inode);
 	}
 	return error;
 }
 
 /* `process` is a process id or "self".  A kernel without IPv6 has no tcp6. */
-static int add_namespace(const char *process, unsigned port, struct numbers *sockets)
+static int walk_namespace(const char *process, each_listener each, void *context)
 {
 	char path[PROC_PATH_MAX];
 	int error;
 
 	snprintf(path, sizeof(path), "/proc/%s/net/tcp", process);
-	error = add_listeners(path, port, sockets);
+	error = walk_listeners(path, each, context);
 	if (error && error != -ESRCH)
 		return error;
 	snprintf(path, sizeof(path), "/proc/%s/net/tcp6", process);
-	error = add_listeners(path, port, sockets);
+	error = walk_listeners(path, each, context);
 	return error == -ESRCH ? 0 : error;
+}
+
+struct port_sockets {
+	unsigned port;
+	struct numbers *sockets;
+};
+
+static int add_if_port(void *context, unsigned port, uint64_t inode)
+{
+	const struct port_sockets *wanted = context;
+
+	return port == wanted->port ? numbers_add(wanted->sockets, inode) : 0;
+}
+
+/* Adds the sockets that listen on `port` in the namespace of a process. */
+static int add_namespace(const char *process, unsigned port, struct numbers *sockets)
+{
+	struct port_sockets wanted = { port, sockets };
+
+	return walk_namespace(process, add_if_port, &wanted);
 }
 
 /* Inode number in a link like "net:[4026531840]" or "socket:[1234]"; 0 when it is none. */
@@ -120,24 +143,72 @@ static int add_other_namespaces(const struct process_ids *pids, unsigned port,
 	return error;
 }
 
-static bool has_socket(pid_t pid, const struct numbers *sockets)
+/* The sockets that a process has open; what of them can be read. */
+static void own_sockets(pid_t pid, struct numbers *ret_sockets)
 {
 	struct process_ids fds = { 0 };
 	char path[PROC_PATH_MAX];
-	bool found = false;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	/* A partial list is better than none: files come and go. */
 	(void)proc_numbers(path, &fds);
-	for (size_t i = 0; !found && i < fds.count; i++) {
+	for (size_t i = 0; i < fds.count; i++) {
 		uint64_t inode;
 
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fds.items[i]);
 		inode = link_inode(path, "socket");
-		found = inode && numbers_have(sockets, inode);
+		if (inode && !vec_grow(ret_sockets, MAX_NUMBERS))
+			ret_sockets->items[ret_sockets->count++] = inode;
 	}
 	process_ids_free(&fds);
+}
+
+static bool has_socket(pid_t pid, const struct numbers *sockets)
+{
+	struct numbers own = { 0 };
+	bool found = false;
+
+	own_sockets(pid, &own);
+	for (size_t i = 0; !found && i < own.count; i++)
+		found = numbers_have(sockets, own.items[i]);
+	free(own.items);
 	return found;
+}
+
+struct port_list {
+	const struct numbers *own;
+	struct listener *items;
+	size_t count, size;
+	uint32_t net;
+};
+
+static int list_port(void *context, unsigned port, uint64_t inode)
+{
+	struct port_list *list = context;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].port == port)
+			return 0;
+	if (list->count < list->size && numbers_have(list->own, inode))
+		list->items[list->count++] = (struct listener){
+			.net = list->net, .port = port, .loop = -1 };
+	return 0;
+}
+
+int process_listeners(pid_t pid, struct listener *ret_listeners, size_t size)
+{
+	struct numbers own = { 0 };
+	struct port_list list = { .own = &own, .items = ret_listeners, .size = size };
+	char path[PROC_PATH_MAX], process[16];
+	int error;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	list.net = (uint32_t)link_inode(path, "net");
+	own_sockets(pid, &own);
+	snprintf(process, sizeof(process), "%d", pid);
+	error = own.count ? walk_namespace(process, list_port, &list) : 0;
+	free(own.items);
+	return error ? error : (int)list.count;
 }
 
 /* The oldest process that has one of the sockets; 0 when none can be seen to. */

@@ -47,6 +47,8 @@ const struct py_layout py_layouts[] = {
 		.frame_instr = 56,
 		.frame_owner = 69,
 		.frame_locals = 72,
+		.frame_stacktop = 64,
+		.frame_stackpointer = LS_ABSENT,
 		.code_argcount = 56,
 		.code_kwonlyargcount = 64,
 		.code_flags = 48,
@@ -106,6 +108,8 @@ const struct py_layout py_layouts[] = {
 		.task_fut_waiter = 128,
 		.task_awaited_by = LS_ABSENT,
 		.task_awaited_by_is_set = LS_ABSENT,
+		.task_node = LS_ABSENT,
+		.interp_tasks_head = LS_ABSENT,
 		.future_loop = 16,
 		.future_callback0 = 24,
 		.future_callbacks = 40,
@@ -165,6 +169,8 @@ const struct py_layout py_layouts[] = {
 		.frame_instr = 56,
 		.frame_owner = 70,
 		.frame_locals = 72,
+		.frame_stacktop = 64,
+		.frame_stackpointer = LS_ABSENT,
 		.code_argcount = 52,
 		.code_kwonlyargcount = 60,
 		.code_flags = 48,
@@ -224,6 +230,8 @@ const struct py_layout py_layouts[] = {
 		.task_fut_waiter = 128,
 		.task_awaited_by = LS_ABSENT,
 		.task_awaited_by_is_set = LS_ABSENT,
+		.task_node = LS_ABSENT,
+		.interp_tasks_head = LS_ABSENT,
 		.future_loop = 16,
 		.future_callback0 = 24,
 		.future_callbacks = 40,
@@ -283,6 +291,8 @@ const struct py_layout py_layouts[] = {
 		.frame_instr = 56,
 		.frame_owner = 70,
 		.frame_locals = 72,
+		.frame_stacktop = 64,
+		.frame_stackpointer = LS_ABSENT,
 		.code_argcount = 52,
 		.code_kwonlyargcount = 60,
 		.code_flags = 48,
@@ -342,6 +352,8 @@ const struct py_layout py_layouts[] = {
 		.task_fut_waiter = 112,
 		.task_awaited_by = LS_ABSENT,
 		.task_awaited_by_is_set = LS_ABSENT,
+		.task_node = LS_ABSENT,
+		.interp_tasks_head = LS_ABSENT,
 		.future_loop = 16,
 		.future_callback0 = 24,
 		.future_callbacks = 40,
@@ -401,6 +413,8 @@ const struct py_layout py_layouts[] = {
 		.frame_instr = 56,
 		.frame_owner = 74,
 		.frame_locals = 80,
+		.frame_stacktop = LS_ABSENT,
+		.frame_stackpointer = 64,
 		.code_argcount = 52,
 		.code_kwonlyargcount = 60,
 		.code_flags = 48,
@@ -460,6 +474,8 @@ const struct py_layout py_layouts[] = {
 		.task_fut_waiter = 120,
 		.task_awaited_by = 96,
 		.task_awaited_by_is_set = 109,
+		.task_node = 152,
+		.interp_tasks_head = 10880,
 		.future_loop = 16,
 		.future_callback0 = 24,
 		.future_callbacks = 40,
@@ -553,6 +569,7 @@ static const struct py_told debug_3_14[] = {
 	{ FIELD(frame_instr), 272, 248, 0, 0, 8 },	/* instr_ptr */
 	{ FIELD(frame_locals), 280, 248, 0, 0, 8 },	/* localsplus */
 	{ FIELD(frame_owner), 288, 248, 0, 0, 1 },	/* owner */
+	{ FIELD(frame_stackpointer), 296, 248, 0, 0, 8 },	/* stackpointer */
 	{ FIELD(code_filename), 320, 312, 0, 0, 8 },	/* filename */
 	{ FIELD(code_name), 328, 312, 0, 0, 8 },	/* name */
 	{ FIELD(code_qualname), 336, 312, 0, 0, 8 },	/* qualname */
@@ -591,6 +608,8 @@ static const struct py_told asyncio_3_14[] = {
 	{ FIELD(task_awaited_by), 16, 0, 0, 0, 8 },	/* task_awaited_by */
 	{ FIELD(task_awaited_by_is_set), 32, 0, 0, 0, 1 },	/* task_awaited_by_is_set */
 	{ FIELD(task_coro), 40, 0, 0, 0, 8 },	/* task_coro */
+	{ FIELD(task_node), 48, 0, 0, 0, 8 },	/* task_node */
+	{ FIELD(interp_tasks_head), 64, 56, 0, 0, 8 },	/* asyncio_tasks_head */
 	{ FIELD(tstate_running_loop), 80, 72, 0, 0, 8 },	/* asyncio_running_loop */
 	{ FIELD(tstate_running_task), 88, 72, 0, 0, 8 },	/* asyncio_running_task */
 	{ FIELD(tstate_tasks_head), 96, 72, 0, 0, 8 },	/* asyncio_tasks_head */

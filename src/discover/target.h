@@ -12,7 +12,7 @@
 #include "discover/py_object.h"
 #include "target_config.h"
 
-#define TARGET_MAX_LOOPS 16
+#define TARGET_MAX_LOOPS 512	/* more than are observed, so that those can be counted */
 
 enum loop_kind { LOOP_KIND_UNKNOWN, LOOP_KIND_ASYNCIO, LOOP_KIND_UVLOOP };
 
@@ -67,6 +67,12 @@ char *target_version(const struct target *target, char *buffer, size_t size);
  * Returns the number of loops or -errno.
  */
 int target_find_loops(struct target *target);
+
+/* The loop that a thread runs at this moment; -ENOENT: none, -errno. */
+int target_running_loop(const struct target *target, uint64_t tstate, uint64_t *ret_loop);
+
+/* The loop of this thread ended: what was found out about it holds no longer. */
+void target_forget_loop(struct target *target, pid_t tid);
 
 /* Reads the mappings again (a library was loaded). */
 int target_refresh(struct target *target);

@@ -46,7 +46,7 @@ static int loop_of_dict(const struct target *target, uint64_t tstate, uint64_t *
 	return error;
 }
 
-static int running_loop(const struct target *target, uint64_t tstate, uint64_t *ret_loop)
+int target_running_loop(const struct target *target, uint64_t tstate, uint64_t *ret_loop)
 {
 	uint64_t loop = 0;
 	int error;
@@ -222,6 +222,13 @@ static int loop_epoll_fd(const struct target *target, const struct event_loop *l
 	return fd >= 0 ? fd : only_epoll_fd(target);
 }
 
+void target_forget_loop(struct target *target, pid_t tid)
+{
+	for (size_t i = 0; i < target->loop_count; i++)
+		if (target->loops[i].tid == tid)
+			target->loops[i].epoll_fd = -1;
+}
+
 int target_find_loops(struct target *target)
 {
 	_cleanup_free_ struct target_thread *threads = NULL;
@@ -243,7 +250,7 @@ int target_find_loops(struct target *target)
 		return (int)count;
 	for (i = 0; i < count && loops < TARGET_MAX_LOOPS; i++) {
 		loop = (struct event_loop){ .tstate = threads[i].tstate };
-		if (running_loop(target, loop.tstate, &loop.loop) ||
+		if (target_running_loop(target, loop.tstate, &loop.loop) ||
 		    target_host_tid(target, threads[i].native, &loop.tid))
 			continue;
 		loop.kind = loop_kind(&target->py, loop.loop);

@@ -10,10 +10,10 @@ struct report;
 
 struct export_options {
 	bool color;		/* ANSI colours (text) */
-	bool all;		/* every finding, not a screenful (text) */
+	bool all;		/* every finding and row, not a screenful (text) */
 	unsigned width;		/* columns, 0: 100 (text) */
 	const char *route_glob;	/* only these routes; NULL: all */
-	const char *sort;	/* column; NULL: worst first */
+	const char *sort;	/* column of the routes; NULL: most time first */
 };
 
 struct exporter {

@@ -26,6 +26,9 @@ static const enum flame_class classes[] = {
 	[FINDING_page_fault] = FLAME_MACHINE,
 	[FINDING_cpu_starvation] = FLAME_MACHINE,
 	[FINDING_loop_saturated] = FLAME_CPU,
+	[FINDING_slow_dependency] = FLAME_IO,
+	[FINDING_slow_di_dependency] = FLAME_IO,
+	[FINDING_n_plus_one] = FLAME_IO,
 };
 
 _Static_assert(sizeof(classes) / sizeof(classes[0]) == FINDING_KIND_COUNT,
@@ -204,9 +207,9 @@ int flame_build(const struct report *report, const struct export_options *option
 		root->name = strdup("all");
 	if (!root || !root->name)
 		err = -ENOMEM;
-	for (size_t i = 0; i < selection.count && !err; i++)
-		if (selection.items[i]->blocks_loop)
-			err = add_finding(root, selection.items[i]);
+	for (size_t i = 0; i < selection.finding_count && !err; i++)
+		if (selection.findings[i]->blocks_loop)
+			err = add_finding(root, selection.findings[i]);
 	selection_free(&selection);
 	if (err)
 		flame_free(root);

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The report as JSON; the contract is src/export/report.schema.json. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 
-#include <cjson/cJSON.h>
-
-#include "base/cleanup.h"
 #include "base/units.h"
 #include "base/version.h"
 #include "detect/finding.h"
-#include "export/clean.h"
 #include "export/exporter.h"
 #include "export/formats.h"
+#include "export/json_builder.h"
+#include "export/json_routes.h"
 #include "export/select.h"
 
 static const char *const severities[] = {
@@ -25,158 +21,6 @@ static const char *const evidences[] = {
 	[EVIDENCE_SAMPLED] = "sampled",
 	[EVIDENCE_INCOMPLETE] = "incomplete",
 };
-
-/* The first failure is kept; everything after it is harmless. */
-struct builder {
-	int error;
-};
-
-/* Takes `item`, which may be NULL, and returns it while it is part of `parent`. */
-static cJSON *put(struct builder *builder, cJSON *parent, const char *key, cJSON *item)
-{
-	cJSON_bool added;
-
-	if (key)
-		added = cJSON_AddItemToObjectCS(parent, key, item);
-	else
-		added = cJSON_AddItemToArray(parent, item);
-	if (added)
-		return item;
-	cJSON_Delete(item);
-	builder->error = -ENOMEM;
-	return NULL;
-}
-
-static cJSON *put_object(struct builder *builder, cJSON *parent, const char *key)
-{
-	return put(builder, parent, key, cJSON_CreateObject());
-}
-
-static cJSON *put_array(struct builder *builder, cJSON *parent, const char *key)
-{
-	return put(builder, parent, key, cJSON_CreateArray());
-}
-
-static void put_null(struct builder *builder, cJSON *parent, const char *key)
-{
-	put(builder, parent, key, cJSON_CreateNull());
-}
-
-static void put_bool(struct builder *builder, cJSON *parent, const char *key, bool value)
-{
-	put(builder, parent, key, cJSON_CreateBool(value));
-}
-
-static void put_text(struct builder *builder, cJSON *parent, const char *key, const char *text)
-{
-	_cleanup_free_ char *clean = clean_text(text, CLEAN_UTF8);
-
-	if (text)
-		put(builder, parent, key, clean ? cJSON_CreateString(clean) : NULL);
-	else
-		put_null(builder, parent, key);
-}
-
-static void put_number(struct builder *builder, cJSON *parent, const char *key, uint64_t value)
-{
-	char digits[24];
-
-	/* A number of cJSON is a double, and printed with an exponent when it is large. */
-	snprintf(digits, sizeof(digits), "%" PRIu64, value);
-	put(builder, parent, key, cJSON_CreateRaw(digits));
-}
-
-/* `value` / 10^`places`, without trailing zeros and whatever the locale. */
-static void put_decimal(struct builder *builder, cJSON *parent, const char *key, uint64_t value,
-			unsigned places)
-{
-	char digits[48];
-	uint64_t unit = 1;
-	int length;
-
-	for (unsigned i = 0; i < places; i++)
-		unit *= 10;
-	for (; places && value % 10 == 0; places--, value /= 10)
-		unit /= 10;
-	length = snprintf(digits, sizeof(digits), "%" PRIu64, value / unit);
-	if (places)
-		snprintf(digits + length, sizeof(digits) - (size_t)length, ".%0*" PRIu64,
-			 (int)places, value % unit);
-	put(builder, parent, key, cJSON_CreateRaw(digits));
-}
-
-/* Milliseconds to the microsecond. */
-static void put_ms(struct builder *builder, cJSON *parent, const char *key, uint64_t ns)
-{
-	put_decimal(builder, parent, key, ns / 1000 + (ns % 1000 >= 500), 3);
-}
-
-/* A share or seconds; negative and not finite: not known. */
-static void put_double(struct builder *builder, cJSON *parent, const char *key, double value,
-		       unsigned places)
-{
-	double scaled = value;
-
-	for (unsigned i = 0; i < places; i++)
-		scaled *= 10;
-	if (value >= 0 && scaled < 1e18)
-		put_decimal(builder, parent, key, (uint64_t)(scaled + 0.5), places);
-	else
-		put_null(builder, parent, key);
-}
-
-static void put_time(struct builder *builder, cJSON *parent, const char *key, uint64_t ns)
-{
-	char time[48];
-
-	if (ns)
-		put_text(builder, parent, key, format_time(ns, time, sizeof(time)));
-	else
-		put_null(builder, parent, key);
-}
-
-/* {dist}; of nothing only the count is known. */
-static cJSON *put_summary(struct builder *builder, cJSON *parent, const char *key,
-			  const struct summary *summary)
-{
-	const struct {
-		const char *key;
-		uint64_t ns;
-	} fields[] = {
-		{ "mean", summary->mean }, { "min", summary->min }, { "p50", summary->p50 },
-		{ "p90", summary->p90 }, { "p99", summary->p99 }, { "max", summary->max },
-	};
-	cJSON *object = put_object(builder, parent, key);
-
-	put_number(builder, object, "count", summary->count);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (summary->count)
-			put_ms(builder, object, fields[i].key, fields[i].ns);
-		else
-			put_null(builder, object, fields[i].key);
-	}
-	return object;
-}
-
-static void put_location(struct builder *builder, cJSON *parent, const char *key,
-			 const struct location *location, bool with_function)
-{
-	cJSON *object;
-
-	if (!location->file && key) {
-		put_null(builder, parent, key);
-		return;
-	}
-	object = put_object(builder, parent, key);
-	put_text(builder, object, "file", location->file);
-	if (with_function)
-		put_text(builder, object, "function", location->function);
-	put_text(builder, object, "qualname", location->qualname);
-	if (location->line)
-		put_number(builder, object, "line", location->line);
-	else
-		put_null(builder, object, "line");
-}
 
 static void put_target(struct builder *builder, cJSON *targets,
 		       const struct target_summary *target)
@@ -218,13 +62,13 @@ static void put_stacks(struct builder *builder, cJSON *parent, const struct find
 		put_bool(builder, object, "truncated", stack->truncated);
 		frames = put_array(builder, object, "frames");
 		for (size_t j = 0; j < stack->frame_count; j++)
-			put_location(builder, frames, NULL, &stack->frames[j], true);
+			put_location(builder, frames, NULL, &stack->frames[j], LOCATION_ALL);
 	}
 }
 
 static void put_others(struct builder *builder, cJSON *parent, const struct finding *finding)
 {
-	cJSON *array = put_array(builder, parent, "processes"), *object, *delay;
+	cJSON *array = put_array(builder, parent, "processes"), *object;
 
 	for (size_t i = 0; i < finding->process_count; i++) {
 		object = put_object(builder, array, NULL);
@@ -239,9 +83,7 @@ static void put_others(struct builder *builder, cJSON *parent, const struct find
 		put_text(builder, object, "route", victim->route);
 		put_text(builder, object, "method", victim->method);
 		put_number(builder, object, "requests", victim->requests);
-		delay = put_object(builder, object, "delay_ms");
-		put_ms(builder, delay, "max", victim->max_ns);
-		put_ms(builder, delay, "total", victim->total_ns);
+		put_delay(builder, object, victim->max_ns, victim->total_ns);
 	}
 }
 
@@ -254,11 +96,11 @@ static void put_finding(struct builder *builder, cJSON *findings, const struct f
 	put_text(builder, object, "severity", severities[finding->severity]);
 	put_text(builder, object, "route", finding->route);
 	put_text(builder, object, "method", finding->method);
-	put_location(builder, object, "culprit", &finding->culprit, true);
+	put_location(builder, object, "culprit", &finding->culprit, LOCATION_ALL);
 	owner = put_object(builder, object, "owner");
 	put_text(builder, owner, "task", finding->owner_task);
 	put_text(builder, owner, "thread", finding->owner_thread);
-	put_location(builder, object, "library_frame", &finding->library, false);
+	put_location(builder, object, "library_frame", &finding->library, LOCATION_QUALNAME);
 	put_text(builder, object, "native_frame", finding->native_frame);
 	put_text(builder, object, "syscall", finding->syscall);
 	put_text(builder, object, "detail", finding->detail);
@@ -277,8 +119,12 @@ static void put_finding(struct builder *builder, cJSON *findings, const struct f
 	put_others(builder, object, finding);
 	put_text(builder, object, "peer", finding->peer);
 	put_null(builder, object, "pool");
-	put_null(builder, object, "calls_per_request");
-	put_null(builder, object, "calls_per_request_dist");
+	if (finding->calls_per_request)
+		put_number(builder, object, "calls_per_request", finding->calls_per_request);
+	else
+		put_null(builder, object, "calls_per_request");
+	put_numbers(builder, object, "calls_per_request_dist", &finding->per_request);
+	put_text(builder, object, "statement", finding->statement);
 	put_text(builder, object, "evidence", evidences[finding->evidence]);
 	put_stacks(builder, object, finding);
 	put_text(builder, object, "advice", finding->advice);
@@ -322,24 +168,43 @@ static void put_tail(struct builder *builder, cJSON *root, const struct report *
 		put_number(builder, counters, report->notes[i].name, report->notes[i].count);
 }
 
+/* Who made whom wait: a row for each finding that is shown and each of its victims. */
+static void put_matrix(struct builder *builder, cJSON *root, const struct selection *selection)
+{
+	cJSON *matrix = put_array(builder, root, "matrix");
+
+	for (size_t i = 0; i < selection->finding_count; i++) {
+		const struct finding *finding = selection->findings[i];
+
+		for (size_t k = 0; k < finding->victim_count; k++) {
+			const struct victim *victim = &finding->victims[k];
+			cJSON *object = put_object(builder, matrix, NULL), *who;
+
+			put_text(builder, object, "finding", finding->id);
+			who = put_object(builder, object, "victim");
+			put_text(builder, who, "route", victim->route);
+			put_text(builder, who, "method", victim->method);
+			put_number(builder, object, "requests", victim->requests);
+			put_delay(builder, object, victim->max_ns, victim->total_ns);
+		}
+	}
+}
+
 static void put_report(struct builder *builder, cJSON *root, const struct report *report,
 		       const struct selection *selection)
 {
-	static const char *const before[] = {
-		"routes", "websockets", "middleware", "dependencies", "injected", "pools",
-	};
 	cJSON *array;
 
 	put_head(builder, root, report);
 	array = put_array(builder, root, "targets");
 	for (size_t i = 0; i < report->target_count; i++)
 		put_target(builder, array, &report->targets[i]);
-	for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++)
-		put_array(builder, root, before[i]);
+	json_put_routes(builder, root, report, selection);
+	put_array(builder, root, "pools");
 	array = put_array(builder, root, "findings");
-	for (size_t i = 0; i < selection->count; i++)
-		put_finding(builder, array, selection->items[i]);
-	put_array(builder, root, "matrix");
+	for (size_t i = 0; i < selection->finding_count; i++)
+		put_finding(builder, array, selection->findings[i]);
+	put_matrix(builder, root, selection);
 	put_array(builder, root, "verdicts");
 	put_tail(builder, root, report);
 }

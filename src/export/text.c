@@ -14,6 +14,7 @@
 #include "export/select.h"
 #include "export/text_finding.h"
 #include "export/text_page.h"
+#include "export/text_routes.h"
 
 #define WIDTH_DEFAULT 100
 #define WIDTH_LEAST 60
@@ -21,6 +22,8 @@
 #define SHOWN_TARGETS 6
 #define SHOWN_LOOPS 4
 #define SHORT_LEAST 6	/* findings in one line each that are kept room for */
+#define FINDINGS_LEAST 12	/* lines that findings get before tables get long */
+#define TAIL_LINES 2
 #define DURATION_BYTES 32
 
 static void put_loop(struct page *page, const struct loop_summary *loop)
@@ -196,36 +199,36 @@ static int block_make(const struct page *page, const struct finding *finding, bo
 static void put_more(struct page *page, const struct selection *selection, size_t shown,
 		     size_t room)
 {
-	size_t left = selection->count - shown, at = shown;
+	size_t left = selection->finding_count - shown, at = shown;
 
 	if (room > left)
 		room = left;
 	for (size_t i = 0; i < room; i++)
-		text_finding_line(page, selection->items[at++]);
+		text_finding_line(page, selection->findings[at++]);
 	if (room)
 		putc('\n', page->out);
 	fprintf(page->out, "%zu of %zu findings in full%s; -v or --json shows them all\n", shown,
-		selection->count, room < left ? ", not all of the rest" : "");
+		selection->finding_count, room < left ? ", not all of the rest" : "");
 }
 
 /*
  * As many in full as fit, at least one; the rest in a line each.  `lines` are
- * what the head and the tail take of the screen.
+ * what everything else takes of the screen.  True when an empty line was the last.
  */
-static void put_findings(struct page *page, const struct selection *selection, bool all,
+static bool put_findings(struct page *page, const struct selection *selection, bool all,
 			 size_t lines)
 {
 	size_t shown = 0, short_ones, left;
 	struct block block = { 0 };
 	int err;
 
-	for (; shown < selection->count; shown++) {
-		err = block_make(page, selection->items[shown], all, &block);
+	for (; shown < selection->finding_count; shown++) {
+		err = block_make(page, selection->findings[shown], all, &block);
 		if (err) {
 			page->error = err;
-			return;
+			return true;
 		}
-		left = selection->count - shown - 1;
+		left = selection->finding_count - shown - 1;
 		short_ones = left < SHORT_LEAST ? left : SHORT_LEAST;
 		if (!all && shown && lines + block.lines + (left ? short_ones + 2 : 0) >
 				      SCREEN_LINES) {
@@ -236,11 +239,12 @@ static void put_findings(struct page *page, const struct selection *selection, b
 		lines += block.lines;
 		free(block.text);
 	}
-	if (shown == selection->count)
-		return;
+	if (shown == selection->finding_count)
+		return true;
 	lines += 2;
 	left = lines + SHORT_LEAST < SCREEN_LINES ? SCREEN_LINES - lines : SHORT_LEAST;
 	put_more(page, selection, shown, left);
+	return false;
 }
 
 static size_t count_lines(const char *text)
@@ -252,36 +256,87 @@ static size_t count_lines(const char *text)
 	return lines;
 }
 
-static int put_all(struct page *page, const struct report *report,
-		   const struct export_options *options, const struct selection *selection)
+/* What belongs to one report, and what of it is shown. */
+struct content {
+	const struct report *report;
+	const struct selection *selection;
+	bool all;
+};
+
+/* The head, or the tables within `limits`, in memory; NULL: page->error says why. */
+static char *part_of(struct page *page, const struct content *content,
+		     const struct table_limits *limits)
 {
-	_cleanup_free_ char *head = NULL;
 	struct page inner = *page;
+	char *text = NULL;
 	size_t size = 0;
 
-	inner.out = open_memstream(&head, &size);
-	if (!inner.out)
-		return -ENOMEM;
-	put_head(&inner, report, options->all);
+	inner.out = open_memstream(&text, &size);
+	if (!inner.out) {
+		page->error = -ENOMEM;
+		return NULL;
+	}
+	if (limits)
+		text_routes(&inner, content->report, content->selection, limits);
+	else
+		put_head(&inner, content->report, content->all);
 	if (fclose(inner.out))
-		return -ENOMEM;
-	fwrite(head, 1, size, page->out);
-	if (selection->count)
-		put_findings(page, selection, options->all, count_lines(head) + 2);
+		inner.error = -ENOMEM;
+	if (!inner.error)
+		return text;
+	page->error = inner.error;
+	free(text);
+	return NULL;
+}
+
+/* The tables, shorter ones where they and `lines` of head and tail leave findings no room. */
+static char *tables_of(struct page *page, const struct content *content, size_t lines)
+{
+	char *text = part_of(page, content, content->all ? &limits_all : &limits_usual);
+
+	if (content->selection->finding_count)
+		lines += FINDINGS_LEAST;
+	if (!text || content->all || lines + count_lines(text) <= SCREEN_LINES)
+		return text;
+	free(text);
+	return part_of(page, content, &limits_narrow);
+}
+
+static int put_all(struct page *page, const struct content *content)
+{
+	const struct report *report = content->report;
+	const struct selection *selection = content->selection;
+	_cleanup_free_ char *head = part_of(page, content, NULL);
+	size_t lines = head ? count_lines(head) + TAIL_LINES : 0;
+	_cleanup_free_ char *tables = head ? tables_of(page, content, lines) : NULL;
+	bool spaced = false;
+
+	if (!tables)
+		return page->error;
+	fputs(head, page->out);
+	if (selection->finding_count)
+		spaced = put_findings(page, selection, content->all,
+				      lines + count_lines(tables));
 	else if (report->finding_count)
 		page_wrap(page, STYLE_PLAIN, 0, "", "No findings on the routes asked for.");
 	else
 		put_healthy(page, report);
-	if (options->all)
+	if (*tables && !spaced)
+		putc('\n', page->out);
+	fputs(tables, page->out);
+	if (report->route_count && !selection->route_count)
+		page_wrap(page, STYLE_PLAIN, 0, "", "No requests of the routes asked for.");
+	if (content->all)
 		put_counters(page, report);
 	put_tail(page, report);
-	return inner.error ? inner.error : page->error;
+	return page->error;
 }
 
 int text_write(const struct report *report, const struct export_options *options, FILE *out)
 {
 	struct page page = { .out = out, .color = options->color };
 	struct selection selection;
+	struct content content;
 	int err;
 
 	page.width = options->width ? options->width : WIDTH_DEFAULT;
@@ -290,7 +345,8 @@ int text_write(const struct report *report, const struct export_options *options
 	err = selection_make(report, options, &selection);
 	if (err)
 		return err;
-	err = put_all(&page, report, options, &selection);
+	content = (struct content){ report, &selection, options->all };
+	err = put_all(&page, &content);
 	selection_free(&selection);
 	if (err)
 		return err;

@@ -12,7 +12,6 @@
 #include "export/clean.h"
 #include "export/text_page.h"
 
-#define SUBJECT_BYTES 512
 #define DURATION_BYTES 32
 #define SHOWN_PROCESSES 4
 #define SHOWN_VICTIMS 3
@@ -43,8 +42,7 @@ static void sentence_end(struct page *page, struct sentence *sentence, enum text
 	free(sentence->text);
 }
 
-/* Whose work it is: the route, or the task or thread where there is none. */
-static const char *subject_of(const struct finding *finding, char *buffer, size_t size)
+const char *finding_subject(const struct finding *finding, char *buffer, size_t size)
 {
 	if (finding->route)
 		snprintf(buffer, size, "%s%s%s%s", finding->method ? finding->method : "",
@@ -68,7 +66,7 @@ static void put_title(struct page *page, const struct finding *finding)
 	char subject[SUBJECT_BYTES];
 	size_t width;
 
-	subject_of(finding, subject, sizeof(subject));
+	finding_subject(finding, subject, sizeof(subject));
 	width = TEXT_INDENT + clean_width(subject) + 2 + strlen(text);
 	page_put(page, critical ? STYLE_CRITICAL : STYLE_WARNING,
 		 critical ? "CRITICAL" : "WARNING ");
@@ -123,6 +121,27 @@ static void put_inside(struct page *page, const struct finding *finding)
 		     library || finding->native_frame || finding->syscall ? "in " : "");
 }
 
+/* One line of it; all of it when everything is shown. */
+static void put_statement(struct page *page, const struct finding *finding, bool all)
+{
+	static const char mark[] = "asked: ";
+	_cleanup_free_ char *clean = clean_text(finding->statement, CLEAN_PRINT);
+	size_t room = page->width - TEXT_INDENT - strlen(mark);
+
+	if (!finding->statement)
+		return;
+	if (!clean) {
+		page->error = -ENOMEM;
+		return;
+	}
+	if (all || clean_width(clean) <= room) {
+		page_wrap(page, STYLE_PLAIN, TEXT_INDENT, mark, clean);
+		return;
+	}
+	fprintf(page->out, "%*s%s%.*s...\n", TEXT_INDENT, "", mark,
+		(int)clean_prefix(clean, room - strlen("...")), clean);
+}
+
 static void put_durations(FILE *out, const struct finding *finding)
 {
 	const struct summary *all = &finding->duration;
@@ -140,6 +159,23 @@ static void put_durations(FILE *out, const struct finding *finding)
 	else
 		fprintf(out, ", median %s, longest %s", p50, max);
 	fprintf(out, ", %s together", total);
+}
+
+/* Of peers how often they were asked, of everything else what the kernel was asked. */
+static void put_calls(FILE *out, const struct finding *finding)
+{
+	char number[NUMBER_BYTES];
+
+	if (finding->calls_per_request) {
+		fprintf(out, ", %s calls per request",
+			format_number(finding->calls_per_request, number));
+		if (finding->per_request.max > finding->calls_per_request)
+			fprintf(out, " (up to %s)",
+				format_number(finding->per_request.max, number));
+	}
+	if (finding->calls > finding->count)
+		fprintf(out, ", %s %scalls", format_number(finding->calls, number),
+			finding->calls_per_request ? "" : "system ");
 }
 
 static void put_count(FILE *out, const struct finding *finding)
@@ -164,8 +200,7 @@ static void put_count(FILE *out, const struct finding *finding)
 	}
 	if (!single)
 		put_durations(out, finding);
-	if (finding->calls > finding->count)
-		fprintf(out, ", %s system calls", format_number(finding->calls, count));
+	put_calls(out, finding);
 	if (!single && finding->ongoing)
 		fputs(", the last one still going on", out);
 	if (!single && finding->since_before)
@@ -214,13 +249,14 @@ static void put_victims(struct page *page, const struct finding *finding, bool a
 			fprintf(out, " and %zu more", finding->victim_count - i);
 			break;
 		}
-		fprintf(out, "%s%s%s%s (%s, up to %s)", i ? ", " : "",
+		fprintf(out, "%s%s%s%s (%s request%s, up to %s)", i ? ", " : "",
 			victim->method ? victim->method : "", victim->method ? " " : "",
 			victim->route ? victim->route : "?",
 			format_number(victim->requests, requests),
+			victim->requests == 1 ? "" : "s",
 			format_duration(victim->max_ns, longest, sizeof(longest)));
 	}
-	sentence_end(page, &sentence, STYLE_PLAIN, "made wait: ");
+	sentence_end(page, &sentence, STYLE_PLAIN, "held up: ");
 }
 
 static void put_processes(struct page *page, const struct finding *finding, bool all)
@@ -284,6 +320,7 @@ void text_finding(struct page *page, const struct finding *finding, bool all)
 		page_location(page, STYLE_PLACE, TEXT_INDENT, culprit_prefix(finding->kind),
 			      &finding->culprit);
 	put_inside(page, finding);
+	put_statement(page, finding, all);
 	put_how_much(page, finding);
 	put_lag(page, finding, all);
 	put_victims(page, finding, all);
@@ -306,7 +343,7 @@ void text_finding_line(struct page *page, const struct finding *finding)
 		 critical ? "CRITICAL" : "WARNING ");
 	snprintf(line, sizeof(line), "  %-16s %9s  %s", finding_kind_name(finding->kind),
 		 format_duration(finding->duration.total, total, sizeof(total)),
-		 subject_of(finding, subject, sizeof(subject)));
+		 finding_subject(finding, subject, sizeof(subject)));
 	clean = clean_text(line, CLEAN_PRINT);
 	if (!clean) {
 		page->error = -ENOMEM;

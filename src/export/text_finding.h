@@ -4,9 +4,15 @@
 #define LS_TEXT_FINDING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct finding;
 struct page;
+
+#define SUBJECT_BYTES 512
+
+/* Whose work it is: the route, or the task or thread where there is none.  Returns buffer. */
+const char *finding_subject(const struct finding *finding, char *buffer, size_t size);
 
 /* A paragraph of five or six lines; with `all` the stack and every process as well. */
 void text_finding(struct page *page, const struct finding *finding, bool all);

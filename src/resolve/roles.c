@@ -18,6 +18,7 @@
  *   "local NAME"        a local variable, through its cell
  *   "attr NAME CLASS"   an instance attribute, CLASS = module:Class
  *   "closure NAME"      a variable captured by the function
+ *   "subject NAME"      no step: the local that LS_ROLE_WORK, LS_ROLE_SEND are about
  */
 struct role_row {
 	const char *module, *function, *nested;
@@ -26,11 +27,12 @@ struct role_row {
 };
 
 #define SELF_SCOPE(class) { "local self", "attr scope " class }
+#define SEND_SCOPE(class) { "subject message", "local self", "attr scope " class }
 #define CYCLE(module) \
 	{ module, "RequestResponseCycle.run_asgi", NULL, LS_END_SCOPE, LS_ROLE_ROOT, \
 	  SELF_SCOPE(module ":RequestResponseCycle") }, \
-	{ module, "RequestResponseCycle.send", NULL, LS_END_SCOPE, 0, \
-	  SELF_SCOPE(module ":RequestResponseCycle") }
+	{ module, "RequestResponseCycle.send", NULL, LS_END_SCOPE, LS_ROLE_SEND, \
+	  SEND_SCOPE(module ":RequestResponseCycle") }
 #define SOCKET(module, class) \
 	{ module, class ".run_asgi", NULL, LS_END_SCOPE, LS_ROLE_ROOT, \
 	  SELF_SCOPE(module ":" class) }
@@ -63,9 +65,10 @@ static const struct role_row rows[] = {
 	LOCAL_SCOPE("fastapi.routing", "request_response", "app", 0),
 	LOCAL_SCOPE("fastapi.routing", "websocket_session", "app", 0),
 	LOCAL_SCOPE("fastapi.routing", "APIRouter.app", NULL, 0),
-	{ ANYIO, "WorkerThread.run", NULL, LS_END_TASK, 0,
-	  { "local cancel_scope", "attr _host_task " ANYIO ":CancelScope" } },
-	{ ANYIO, "WorkerThread.run", NULL, LS_END_FUTURE, 0, { "local future" } },
+	{ ANYIO, "WorkerThread.run", NULL, LS_END_TASK, LS_ROLE_WORK,
+	  { "subject func", "local cancel_scope", "attr _host_task " ANYIO ":CancelScope" } },
+	{ ANYIO, "WorkerThread.run", NULL, LS_END_FUTURE, LS_ROLE_WORK,
+	  { "subject func", "local future" } },
 	/* callbacks of child tasks, 3.13 and older; later ones know who awaits them */
 	{ "asyncio.tasks", "gather", "_done_callback", LS_END_FUTURE, 0, { "closure outer" } },
 	{ "asyncio.tasks", "shield", "_inner_done_callback", LS_END_FUTURE, 0,
@@ -256,6 +259,10 @@ static int compile_step(const struct lookup *lookup, uint64_t code, const char *
 		return error ? error : add_op(role, LS_OP_CLOSURE, at, 0);
 	}
 	error = py_code_local(&lookup->target->py, code, name, &at);
+	if (!error && !strcmp(verb, "subject")) {
+		role->subject = (uint8_t)at;
+		return at > UINT8_MAX ? -ERANGE : 0;
+	}
 	if (!error)
 		error = add_op(role, LS_OP_LOCAL, at, 0);
 	return error ? error : add_op(role, LS_OP_CELL, 0, 0);

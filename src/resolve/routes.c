@@ -9,10 +9,13 @@
 
 #include "base/intern.h"
 #include "base/units.h"
+#include "base/vec.h"
 #include "discover/target.h"
+#include "resolve/dependants.h"
 #include "resolve/route_table.h"
 
 #define CACHE_SIZE 1024		/* resolved combinations of route, context, endpoint, application */
+#define MAX_DEPENDANTS 20000	/* routes whose callables are kept */
 #define READ_AGAIN_NS (2 * NS_PER_S)	/* between two looks at the route table */
 
 struct cached_route {
@@ -21,6 +24,13 @@ struct cached_route {
 	uint64_t endpoint_code;
 	bool several;	/* mounted at more than one place: its path decides */
 	bool mount;	/* not routed inside of it yet: its path says where it will go */
+	const struct dependants *injected;
+};
+
+/* Kept for good: what was resolved points here. */
+struct known_dependants {
+	uint64_t owner;		/* route or context */
+	struct dependants *found;	/* owned; NULL: it has none */
 };
 
 struct route_cache {
@@ -29,6 +39,10 @@ struct route_cache {
 	uint64_t router;	/* the outermost one, 0: none seen yet */
 	uint64_t read_ns;
 	struct cached_route items[CACHE_SIZE];
+	struct {
+		struct known_dependants *items;
+		size_t count, capacity;
+	} dependants;
 };
 
 struct route_cache *route_cache_new(const struct target *target)
@@ -45,7 +59,42 @@ void route_cache_free(struct route_cache *cache)
 	if (!cache)
 		return;
 	route_table_free(&cache->table);
+	for (size_t i = 0; i < cache->dependants.count; i++) {
+		if (cache->dependants.items[i].found)
+			dependants_free(cache->dependants.items[i].found);
+		free(cache->dependants.items[i].found);
+	}
+	free(cache->dependants.items);
 	free(cache);
+}
+
+/* What a route, or the context it was included with, depends on; NULL: nothing is known. */
+static const struct dependants *dependants_of(struct route_cache *cache, uint64_t owner)
+{
+	struct known_dependants *known;
+	struct dependants found;
+
+	if (!owner)
+		return NULL;
+	for (size_t i = 0; i < cache->dependants.count; i++)
+		if (cache->dependants.items[i].owner == owner)
+			return cache->dependants.items[i].found;
+	if (dependants_read(&cache->target->py, owner, &found))
+		found = (struct dependants){ 0 };
+	if (vec_grow(&cache->dependants, MAX_DEPENDANTS)) {
+		dependants_free(&found);
+		return NULL;
+	}
+	known = &cache->dependants.items[cache->dependants.count++];
+	*known = (struct known_dependants){ owner, NULL };
+	if (!found.count)
+		return NULL;
+	known->found = malloc(sizeof(*known->found));
+	if (known->found)
+		*known->found = found;
+	else
+		dependants_free(&found);
+	return known->found;
 }
 
 static void read_table(struct route_cache *cache)
@@ -155,8 +204,11 @@ static const struct cached_route *routed(struct route_cache *cache,
 	    slot->endpoint == request->endpoint && slot->app == request->app)
 		return slot;
 	*slot = (struct cached_route){ request->route, request->context, request->endpoint,
-				       request->app, NULL, 0, false, false };
+				       request->app, NULL, 0, false, false, NULL };
 	slot->text = routed_text(cache, request, slot);
+	slot->injected = dependants_of(cache, request->context);
+	if (!slot->injected)
+		slot->injected = dependants_of(cache, request->route);
 	if (py_callable_code(&cache->target->py, request->endpoint, &slot->endpoint_code))
 		slot->endpoint_code = 0;
 	return slot;
@@ -272,6 +324,7 @@ void route_resolve(struct route_cache *cache, const struct request_record *reque
 		if (slot->text) {
 			ret_name->route = slot->text;
 			ret_name->endpoint_code = slot->endpoint_code;
+			ret_name->injected = slot->injected;
 			take_path(cache, request, slot, ret_name);
 			return;
 		}

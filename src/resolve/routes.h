@@ -8,6 +8,7 @@
 
 #include "events.h"
 
+struct dependants;
 struct target;
 struct route_cache;	/* opaque, one per process */
 
@@ -19,6 +20,7 @@ struct route_name {
 	bool folded;		/* a guess: the path with what looks like ids replaced */
 	bool matched;		/* not routed yet: found by path in the application's table */
 	uint64_t endpoint_code;	/* code object of the endpoint, 0: not known */
+	const struct dependants *injected;	/* borrowed from the cache; NULL: none known */
 };
 
 /* `target` is borrowed.  NULL when out of memory. */

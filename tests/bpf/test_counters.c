@@ -36,7 +36,7 @@ static struct {
 	struct collector *collector;
 	uint64_t counters[COUNTER_COUNT];	/* before what is measured */
 	int process, slot, epoll_fd;
-	unsigned calls, gil_waits, walked;
+	unsigned calls, gil_waits, walked, seen;
 	struct event_call call;		/* the last one */
 } probes;
 
@@ -52,6 +52,9 @@ static void on_event(void *context, const struct event_header *event)
 		break;
 	case EVENT_GIL_WAIT:
 		probes.gil_waits++;
+		break;
+	case EVENT_LOOP_SEEN:
+		probes.seen++;
 		break;
 	case EVENT_SAMPLE:
 	case EVENT_HOLDER:
@@ -87,7 +90,7 @@ static void wait_for_gil(void)
 static void begin(void)
 {
 	collector_drain(probes.collector);
-	probes.calls = probes.gil_waits = probes.walked = 0;
+	probes.calls = probes.gil_waits = probes.walked = probes.seen = 0;
 	assert_int_equal(attach_counters(probes.attachment, probes.counters), 0);
 }
 
@@ -124,7 +127,7 @@ static void tell(void)
 	for (size_t i = 0; i < roles.count; i++)
 		assert_int_equal(attach_set_role(probes.attachment, getpid(), roles.items[i].code,
 						 &roles.items[i].role), 0);
-	attach_remove_loop(probes.attachment, probes.slot);
+	attach_free_loop(probes.attachment, probes.slot);
 	probes.slot = attach_add_loop(probes.attachment, &request);
 	assert_true(probes.slot >= 0);
 	next_step();
@@ -336,6 +339,65 @@ static void *wait_elsewhere(void *argument)
 	return NULL;
 }
 
+/* Of a loop that ended nothing is left for the next one. */
+static void test_slots_are_used_again(void **state)
+{
+	const volatile struct loop_slot *slots = attach_loops(probes.attachment);
+	struct attach_loop request = { .tgid = getpid(), .process = probes.process };
+
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 3 * LS_MAX_LOOPS; i++) {
+		int slot;
+
+		request.tid = (1 << 23) + (int)i;
+		request.seq = i + 1;
+		slot = attach_add_loop(probes.attachment, &request);
+		assert_true(slot >= 0 && slot != probes.slot);
+		assert_int_equal(attach_add_loop(probes.attachment, &request), -EEXIST);
+		assert_int_equal(slots[slot].seq, i + 1);
+		assert_int_equal(slots[slot].step_start_ns, 0);
+		assert_int_equal(slots[slot].steps, 0);
+		attach_loop_since_before(probes.attachment, slot, -1, NULL);
+		assert_true(slots[slot].step_start_ns > 0);
+		attach_free_loop(probes.attachment, slot);
+	}
+	assert_int_equal(risen(COUNTER_loop_slots_full), 0);
+}
+
+/* A loop whose descriptor is closed is over, and its thread is looked at anew. */
+static void test_loop_that_is_closed(void **state)
+{
+	const volatile struct loop_slot *slot;
+	int epoll_fd = probes.epoll_fd;
+	struct epoll_event event;
+
+	(void)state;
+	rebuild(&py_layouts[0]);
+	probes.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	assert_true(probes.epoll_fd >= 0);
+	tell();
+	slot = &attach_loops(probes.attachment)[probes.slot];
+	blocking_call();
+	assert_int_equal(slot->state, LOOP_ACTIVE);
+	assert_true(slot->step_start_ns > 0);
+	assert_int_equal(close(epoll_fd + 1000), -1);
+	assert_int_equal(slot->state, LOOP_ACTIVE);
+	assert_int_equal(close(probes.epoll_fd), 0);
+	assert_int_equal(slot->state, LOOP_ENDED);
+	assert_int_equal(slot->step_start_ns, 0);
+	blocking_call();
+	collector_drain(probes.collector);
+	assert_int_equal(probes.calls, 1);
+	assert_int_equal(probes.seen, 0);
+	probes.epoll_fd = epoll_fd;
+	for (unsigned i = 0; i < TIMES; i++)
+		assert_int_equal(epoll_wait(epoll_fd, &event, 1, 0), 0);
+	collector_drain(probes.collector);
+	assert_int_equal(probes.seen, 1);
+	tell();
+}
+
 /* Comes last: it leaves room for nothing. */
 static void test_full_tables(void **state)
 {
@@ -362,14 +424,68 @@ static void test_full_tables(void **state)
 	assert_int_equal(risen(COUNTER_thread_table_full), TIMES);
 }
 
-static int set_up(void **state)
+/* Probes that drop so many of a thousand events. */
+static int probes_open(unsigned drop_per_mille)
 {
 	const struct attach_options options = {
 		.slow_call_ns = SLOW_NS, .step_ns = SLOW_NS, .sample_after_ns = SLOW_NS,
-		.rate_hz = 99,
+		.rate_hz = 99, .drop_per_mille = drop_per_mille,
 	};
 	char message[256];
 
+	if (attach_open(&options, &probes.attachment, message, sizeof(message))) {
+		fprintf(stderr, "%s\n", message);
+		return -1;
+	}
+	rebuild(&py_layouts[0]);
+	probes.process = attach_add_process(probes.attachment, &config);
+	probes.slot = -1;
+	return probes.process < 0 ? -1 : collector_new(attach_ring_fd(probes.attachment), on_event,
+						       NULL, &probes.collector);
+}
+
+static void probes_close(void)
+{
+	collector_free(probes.collector);
+	attach_free(probes.attachment);
+	probes.collector = NULL;
+	probes.attachment = NULL;
+}
+
+/*
+ * Each slow call is an event, the step around them is one, and so is each
+ * sample: with it a stack is walked, as with a call.
+ */
+static void check_dropped(unsigned per_mille)
+{
+	uint64_t received, produced;
+
+	probes_close();
+	assert_int_equal(probes_open(per_mille), 0);
+	tell();
+	received = collector_received(probes.collector);
+	for (unsigned i = 0; i < TIMES; i++)
+		blocking_call();
+	settle();
+	produced = risen(COUNTER_produced);
+	received = collector_received(probes.collector) - received;
+	assert_int_equal(produced, risen(COUNTER_stack_walks) + 1);
+	assert_true(produced > TIMES);
+	assert_int_equal(risen(COUNTER_ring_full), 0);
+	assert_int_equal(risen(COUNTER_dropped_on_purpose), per_mille ? produced : 0);
+	assert_int_equal(received, per_mille ? 0 : produced);
+	assert_int_equal(probes.calls, per_mille ? 0 : TIMES);
+}
+
+static void test_dropped_on_purpose(void **state)
+{
+	(void)state;
+	check_dropped(1000);
+	check_dropped(0);
+}
+
+static int set_up(void **state)
+{
 	(void)state;
 	/* Where the image says that it is. */
 	arena = mmap((void *)BASE, ARENA, PROT_READ | PROT_WRITE,
@@ -382,22 +498,13 @@ static int set_up(void **state)
 	probes.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!py.mem || probes.epoll_fd < 0)
 		return -1;
-	if (attach_open(&options, &probes.attachment, message, sizeof(message))) {
-		fprintf(stderr, "%s\n", message);
-		return -1;
-	}
-	rebuild(&py_layouts[0]);
-	probes.process = attach_add_process(probes.attachment, &config);
-	probes.slot = -1;
-	return probes.process < 0 ? -1 : collector_new(attach_ring_fd(probes.attachment), on_event,
-						       NULL, &probes.collector);
+	return probes_open(0);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	collector_free(probes.collector);
-	attach_free(probes.attachment);
+	probes_close();
 	mem_free((struct mem *)py.mem);
 	role_table_free(&roles);
 	return munmap(arena, ARENA) || close(probes.epoll_fd);
@@ -412,6 +519,9 @@ int main(void)
 		cmocka_unit_test(test_kernel_walks_as_user_space_does),
 		cmocka_unit_test(test_no_walk_on_a_healthy_loop),
 		cmocka_unit_test(test_holder_of_the_gil),
+		cmocka_unit_test(test_slots_are_used_again),
+		cmocka_unit_test(test_loop_that_is_closed),
+		cmocka_unit_test(test_dropped_on_purpose),
 		cmocka_unit_test(test_full_tables),
 	};
 

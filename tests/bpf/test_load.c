@@ -29,13 +29,15 @@ static const struct budget {
 	const char *program;
 	unsigned long instructions;
 } budgets[] = {
-	{ "sys_exit", 57000 },
-	{ "sys_enter", 160 },
+	{ "sys_exit", 140000 },
+	{ "sys_enter", 250 },
 	{ "sched_switch", 28000 },
 	{ "cpu_clock", 22000 },
 	{ "process_fork", 150 },
 	{ "process_exec", 140 },
 	{ "process_exit", 190 },
+	{ "tcp_segment", 8000 },
+	{ "tcp_state", 9000 },
 };
 
 #define BUDGETS (sizeof(budgets) / sizeof(budgets[0]))

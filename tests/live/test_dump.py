@@ -66,7 +66,6 @@ def dump(pid, *options):
     assert said["partial"]["tasks_dropped"] == 0
     for target in said["targets"]:
         assert list(target) == ["pid", "python", "server", "loop", "threads", "tasks"]
-        assert target["tasks"] == []
         for thread in target["threads"]:
             assert list(thread) == FIELDS
             for frame in thread["frames"]:
@@ -191,12 +190,14 @@ def test_a_stack_that_changes_is_marked(tmp_path):
     )
     try:
         assert process.stdout.readline() == b"ready\n"
-        torn = 0
-        for _ in range(10):
-            said = dump(process.pid)
-            torn += said["partial"]["reasons"].get("torn", 0)
-            assert set(said["partial"]["reasons"]) <= {"torn", "unreadable"}
-        assert torn > 0
+
+        def torn():
+            reasons = dump(process.pid)["partial"]["reasons"]
+            assert set(reasons) <= {"torn", "unreadable"}
+            return reasons.get("torn", 0)
+
+        # Most reads fall between two calls and are whole.
+        wait_until(torn, 30, "a read in the middle of a change")
     finally:
         end(process, signal.SIGKILL)
         process.stdout.close()

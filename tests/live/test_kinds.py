@@ -6,22 +6,23 @@ looks at its own route. A healthy twin does as much and must not be found at all
 """
 
 import re
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness import LOOPS, Service, attached, cpu_hogs, drive, get, length_ms
+from harness import LOOPS, Service, cpu_hogs, drive, get, length_ms
+from kinds import EXACT_MS, EXACT_SHARE, at, brief, seen
 
 TIMES = 5
 #: A collection of so many objects takes well over 60 ms.
 HEAP_OBJECTS = 1_200_000
-#: Of what is measured from events, for one occurrence.
-EXACT_MS, EXACT_SHARE = 1.0, 0.01
 #: Of what is sampled at 99 Hz: one sample more or less in an occurrence.
 SAMPLED_MS = 1000 / 99
-#: To leave the CPU and to get it back, the probes included.
-SWITCH_MS = 0.008
+#: From the interrupt that has a page to the thread that waited for it. The kernel's
+#: clock of a thread stands still from its wake-up on: it counts that way, which is
+#: the rest of the interrupt and the end of the CPU's sleep, as work of the thread.
+WAKE_UP_MS = 0.008
 
 
 @dataclass(frozen=True)
@@ -75,55 +76,6 @@ def done(service, case):
     return sums, lines[0]["file"], case.function or lines[0]["function"]
 
 
-def run_delay_ms(service):
-    """How long the thread of the loop had no CPU though it wanted one, so far."""
-    schedstat = Path(f"/proc/{service.pid}/task/{service.pid}/schedstat").read_text()
-    return int(schedstat.split()[1]) / 1e6
-
-
-@contextmanager
-def seen(service, *options):
-    """An attach; its Run gets .found: what the machine has no part in."""
-    before = run_delay_ms(service)
-    with attached(service, *options) as run:
-        yield run
-        run.delay_ms = run_delay_ms(service) - before
-    assert run.status == 0, run.stderr
-    loss = run.report["loss"]
-    assert loss["produced"] - loss["received"] - sum(loss["lost"].values()) == 0
-    # A busy machine is no fault of the service, and the kernel has counted it as well.
-    run.found = [
-        finding
-        for finding in run.report["findings"]
-        if finding["kind"] != "cpu_starvation"
-        or finding["duration_ms"]["total"] > run.delay_ms + EXACT_MS
-    ]
-
-
-def at(run, case, file, function):
-    """The findings of a kind in a route at a function, its comprehensions included."""
-    return [
-        finding
-        for finding in run.found
-        if (finding["kind"], finding["method"], finding["route"]) == (case.kind, "GET", case.route)
-        and finding["culprit"]["file"] == file
-        and finding["culprit"]["qualname"].split(".")[0] == function
-    ]
-
-
-def brief(findings):
-    return [
-        (
-            finding["kind"],
-            finding["route"],
-            finding["culprit"] and finding["culprit"]["qualname"],
-            finding["count"],
-            finding["duration_ms"]["total"],
-        )
-        for finding in findings
-    ]
-
-
 # ---- the loop's own thread: calls, locks, CPU, garbage -------------------------------
 
 
@@ -149,7 +101,7 @@ def test_count_and_total(everything, case):
     run, _, truths = everything
     lengths, file, function = truths[str(case)]
     assert len(lengths) == TIMES
-    found = at(run, case, file, function)
+    found = at(run, case.kind, case.route, file, function)
     assert len(found) == 1, brief(run.found)
     (finding,) = found
     assert finding["count"] == finding["requests"] == TIMES
@@ -183,30 +135,6 @@ def test_nothing_else_is_found(everything):
     assert brief(others) == []
 
 
-@pytest.mark.parametrize("per_mille", (50, 500))
-def test_counts_carry_the_loss(stalls, per_mille):
-    before = {str(case): len(stalls.truth(case.kind, f"GET {case.route}")) for case in CASES}
-    with seen(stalls, "--drop-events", per_mille) as run:
-        drive(stalls, PATHS, concurrency=1)
-    lost = run.report["loss"]["lost"]["dropped_on_purpose"]
-    produced = run.report["loss"]["produced"]
-    assert lost > 0
-    assert 0.5 * per_mille / 1000 <= lost / produced <= 1.5 * per_mille / 1000
-    assert run.found
-    count = 0
-    for finding in run.report["findings"]:
-        assert finding["evidence"] == "incomplete"
-    for case in CASES:
-        assert before[str(case)] > 0
-        _, file, function = done(stalls, case)
-        count += sum(finding["count"] for finding in at(run, case, file, function))
-        for finding in at(run, case, file, function):
-            assert finding["count"] <= TIMES
-    assert count <= TIMES * len(CASES)
-    if per_mille == 500:
-        assert count < TIMES * len(CASES)
-
-
 # ---- the GIL -------------------------------------------------------------------------
 
 
@@ -216,14 +144,13 @@ def test_one_long_wait_for_the_gil(stalls):
         drive(stalls, ["/gil-kept/120"] * TIMES, concurrency=1)
     lags = stalls.truth("lag", "GET /gil-kept/{ms}")[before:]
     late = [ns / 1e6 for line in lags for ns in line["late_ns"] if ns >= 20e6]
-    assert len(late) == TIMES
+    assert len(late) >= TIMES
     found = [finding for finding in run.found if finding["kind"] == "gil_contention"]
     assert len(found) == 1, brief(run.found)
     (finding,) = found
-    assert finding["count"] == TIMES
-    # The timer itself is up to a millisecond late, and then the thread has no CPU yet.
-    outside = 1.2 * TIMES + run.delay_ms
-    assert -outside <= finding["duration_ms"]["total"] - sum(late) <= 0.2 * TIMES
+    assert finding["count"] == len(late)
+    # The timer itself is up to a millisecond late.
+    assert -1.2 * len(late) <= finding["duration_ms"]["total"] - sum(late) <= 0.2 * len(late)
     assert finding["culprit"]["qualname"] == "burn_in_one_call"
     assert finding["samples"] >= TIMES
     assert brief(run.found) == brief(found)
@@ -234,16 +161,19 @@ def test_many_short_waits_for_the_gil(stalls):
     before = len(stalls.truth("lag", "GET /gil/{ms}"))
     with seen(stalls) as run:
         get(stalls, "/gil/3500")
+        time.sleep(1.1)  # a second is judged once it is over
     (line,) = stalls.truth("lag", "GET /gil/{ms}")[before:]
     late = [ns / 1e6 for ns in line["late_ns"] if ns >= 2e6]
     found = [finding for finding in run.found if finding["kind"] == "gil_contention"]
     assert len(found) == 1, brief(run.found)
     (finding,) = found
     assert finding["culprit"]["qualname"] == "burn"
-    # The first and last second of a load that is not as long as they are say nothing.
-    assert 0.4 * len(late) <= finding["count"] <= len(line["late_ns"])
-    mean = finding["duration_ms"]["total"] / finding["count"]
-    assert abs(mean - sum(late) / len(late)) <= EXACT_MS
+    # The seconds in which the load begins and ends say nothing below 200 ms of work.
+    unsaid = 2 * 200
+    total = finding["duration_ms"]["total"]
+    assert sum(late) - unsaid - 1.2 * len(late) <= total <= sum(late) + 0.2 * len(late)
+    # A tick may take two steps; each of them waits for a switch interval of 5 ms.
+    assert 0.99 * len(late) - unsaid / 5 <= finding["count"] <= 1.01 * sum(late) / 5 + 1
 
 
 def test_a_thread_that_releases_the_gil(stalls):
@@ -339,9 +269,10 @@ def test_page_faults(loop):
     slack = max(EXACT_MS * TIMES, EXACT_SHARE * sum(asleep))
     faults = sum(line["major_faults"] for line in lines)
     more = finding["duration_ms"]["total"] - sum(asleep)
-    # The service counts the switch away and back as work, and there is one in 30 us.
-    assert -slack <= more <= slack + faults * SWITCH_MS, (more, faults, asleep)
-    assert 0.9 * faults <= finding["calls"] <= 1.1 * faults
+    # There is a wake-up in 30 us.
+    assert -slack <= more <= slack + faults * WAKE_UP_MS, (more, faults, asleep)
+    # Now and then a page is there before the thread sleeps.
+    assert 0.98 * faults <= finding["calls"] <= faults
     assert brief(twin.found) == []
 
 

@@ -112,3 +112,13 @@ def test_routes_of_threads_and_clients_that_go(loop):
     for finding in naps(run):
         counts[route_of(finding)] += finding["count"]
     assert counts == slept
+
+
+def test_requests_of_tasks_of_one_name(loop):
+    """Where a task's parent is not known, its address comes up again with the next one."""
+    with Service("named_tasks:app", loop=loop) as service:
+        with attached(service, *OPTIONS) as run:
+            drive(service, ["/nap"] * 50, concurrency=1)
+    [finding] = naps(run)
+    assert finding["count"] == finding["requests"] == 50
+    assert finding["calls"] == 100

@@ -299,6 +299,61 @@ static void check_attribute(void)
 	check_ops(ops, 3, torn, NULL);
 }
 
+#define SPLIT 2	/* Objects/dictobject.c: keys that instances share, values are theirs */
+
+/* The class had no instance when its attributes were asked for: its keys have them now. */
+static void check_late_attribute(void)
+{
+	static const struct follow_op late[] = { { .op = LS_OP_LOCAL, .arg = 2 },
+						 { .op = LS_OP_ATTR, .arg = LS_ABSENT,
+						   .arg2 = LS_KEY_SCOPE } };
+	uint64_t object = new_instance(http_scope("/second")), table = keys(SPLIT, 3, 2);
+
+	put_entry(table, SPLIT, 3, 0, string("other"), 0);
+	put64(read64(object + layout.ob_type) + layout.type_cached_keys, table);
+	put_entry(table, SPLIT, 3, 1, string("scopes"), 0);
+	check_ops(late, 2, object, NULL);
+	put_entry(table, SPLIT, 3, 1, string("scope"), 0);
+	check_ops(late, 2, object, "/second");
+	put64(read64(object + layout.ob_type) + layout.type_cached_keys, UNMAPPED);
+	check_ops(late, 2, object, NULL);
+}
+
+static void test_late_attribute(void **state)
+{
+	(void)state;
+	each_walk(check_late_attribute);
+}
+
+/* Wherever a key is, with and without hashes in the table; one without a value is none. */
+static void check_dictionary(void)
+{
+	static const struct follow_op ops[] = { { .op = LS_OP_LOCAL, .arg = 2 },
+						{ .op = LS_OP_ATTR, .arg = LS_ABSENT,
+						  .arg2 = LS_KEY_SCOPE } };
+
+	for (unsigned at = 0; at < 3; at++) {
+		for (unsigned kind = 0; kind < 2; kind++) {
+			struct item items[3] = { { "one", 0x7001 }, { "two", 0x7002 },
+						 { "three", 0x7003 } };
+			uint64_t object = new_instance_dict("scope", 0);
+
+			check_ops(ops, 2, object, NULL);
+			put64(object - 24, dict_of(items, 3, kind));
+			check_ops(ops, 2, object, NULL);
+			items[at] = (struct item){ "scope", http_scope("/found") };
+			put64(object - 24, dict_of(items, 3, kind));
+			check_ops(ops, 2, object, "/found");
+		}
+	}
+}
+
+static void test_scope_in_a_dictionary(void **state)
+{
+	(void)state;
+	each_walk(check_dictionary);
+}
+
 static void test_scope_in_an_attribute(void **state)
 {
 	(void)state;
@@ -699,6 +754,8 @@ int main(void)
 		cmocka_unit_test(test_scope_in_a_local),
 		cmocka_unit_test(test_scope_in_a_cell),
 		cmocka_unit_test(test_scope_in_an_attribute),
+		cmocka_unit_test(test_late_attribute),
+		cmocka_unit_test(test_scope_in_a_dictionary),
 		cmocka_unit_test(test_scope_in_a_slot_or_closure),
 		cmocka_unit_test(test_what_a_scope_says),
 		cmocka_unit_test(test_torn_scope),

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The network's side of connections: opened, bytes arrived, closed.  Runs for
+ * every TCP segment of the host, so what is of no interest leaves at once.
+ */
+#include "connections.bpf.h"
+
+/* A connection that somebody opened to an observed process; NULL: to another one. */
+static __always_inline struct connection *served(struct sock *sk, __u64 opened_ns)
+{
+	struct listener *listener = listener_count ? listener_of(sk) : NULL;
+	struct connection fresh = { .role = ROLE_SERVER, .opened_ns = opened_ns };
+	__u64 key = (__u64)sk;
+
+	if (!listener || !connection_address(&fresh, sk))
+		return NULL;
+	fresh.loop = listener->loop;
+	fresh.id = connection_number(bpf_ktime_get_ns());
+	fresh.flags = opened_ns ? IO_SEEN_OPENING : 0;
+	return connection_insert(key, &fresh);
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(tcp_segment, struct sock *sk, struct sk_buff *skb)
+{
+	struct connection *connection;
+	__u64 key = (__u64)sk;
+	__u32 bytes, seq, header;
+	__u8 tcp[16];
+
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection)
+		connection = served(sk, 0);
+	if (!connection)
+		return 0;
+	if (bpf_probe_read_kernel(tcp, sizeof(tcp), BPF_CORE_READ(skb, head) +
+							   BPF_CORE_READ(skb, transport_header)))
+		return 0;
+	header = (tcp[12] >> 4) * 4;
+	bytes = BPF_CORE_READ(skb, len);
+	if (bytes <= header)
+		return 0;
+	seq = (__u32)tcp[4] << 24 | (__u32)tcp[5] << 16 | (__u32)tcp[6] << 8 | tcp[7];
+	arrival_push(connection, seq + bytes - header, bpf_ktime_get_ns());
+	return 0;
+}
+
+static __always_inline void closed(struct connection *connection, bool failed)
+{
+	struct event_closed event = {};
+
+	event.header.size = sizeof(event);
+	event.header.kind = EVENT_CLOSED;
+	event.header.time_ns = bpf_ktime_get_ns();
+	event.header.tgid = connection->tgid;
+	event.connection = connection->id;
+	event.role = connection->role;
+	event.failed = failed;
+	emit(&event, sizeof(event), false);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
+{
+	struct connection *connection;
+	__u64 key = (__u64)sk;
+
+	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV) {
+		served(sk, bpf_ktime_get_ns());
+		return 0;
+	}
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection)
+		return 0;
+	if (to == TCP_ESTABLISHED)
+		connection->opened_ns = bpf_ktime_get_ns();
+	if (to != TCP_CLOSE)
+		return 0;
+	if (connection->tgid && connection->role != ROLE_OTHER)
+		closed(connection, from == TCP_SYN_SENT);
+	bpf_map_delete_elem(&connections, &key);
+	return 0;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Tasks: which one runs, what its coroutine is, who awaits it, what tells it
+ * from a later one.  Compiles for the host as well; see py_read.bpf.h.
+ */
+#ifndef LS_PY_TASK_BPF_H
+#define LS_PY_TASK_BPF_H
+
+#include "py_follow.bpf.h"
+
+#define SET_SLOTS 32	/* of a set of awaiting tasks: any one of them will do */
+
+/* One entry {loop: task} of asyncio's dictionary of current tasks. */
+static __always_inline int current_entry(struct scratch *s, __u64 loop, __u64 task)
+{
+	if (task && loop && (!s->walk.loop || loop == s->walk.loop))
+		s->walk.found = task;
+	return 0;
+}
+
+/* s->walk.found = the task that runs now on the loop of s->walk, 0: none. */
+static __always_inline int current_task_of(struct scratch *s,
+					   const struct process_config *config)
+{
+	const struct py_layout *layout = &config->layout;
+
+	s->walk.found = 0;
+	if (config->current_task == LS_TASK_TSTATE) {
+		if (read_u64(s->walk.tstate + layout->tstate_running_task, &s->walk.found))
+			s->walk.faults |= WALK_TASK_FAULT;
+		return 0;
+	}
+	if (config->current_task != LS_TASK_DICT)
+		return 0;
+	if (dict_load(s, config, config->current_tasks)) {
+		s->walk.faults |= WALK_TASK_FAULT;
+		return 0;
+	}
+	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
+		if (i >= s->walk.entries)
+			break;
+		CURRENT_ENTRY(s, entry_key(s, i), entry_value(s, i));
+	}
+	return 0;
+}
+
+/* The task or future that waits for what calls `callback` when it is done. */
+static __always_inline __u64 waiter_of_callback(struct scratch *s,
+						const struct process_config *config,
+						__u64 callback)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 type = type_of(config, callback), function = callback, start = callback, code;
+	int end;
+
+	if (!type)
+		return 0;
+	if (type == config->type_cfunction) {
+		__u64 self;
+
+		if (read_u64(callback + layout->cfunction_self, &self) ||
+		    type_of(config, self) != config->type_task)
+			return 0;
+		return self;
+	}
+	if (type == config->type_method) {
+		if (read_u64(callback + layout->method_func, &function) ||
+		    read_u64(callback + layout->method_self, &start))
+			return 0;
+	} else if (type == config->type_partial) {
+		__u64 args;
+
+		if (read_u64(callback + layout->partial_fn, &function) ||
+		    read_u64(callback + layout->partial_args, &args) || !args ||
+		    read_u64(args + layout->tuple_items, &start))
+			return 0;
+	} else if (type != config->type_function) {
+		return 0;
+	}
+	if (type_of(config, function) != config->type_function ||
+	    read_u64(function + layout->function_code, &code))
+		return 0;
+	end = FOLLOW(s, config, code, 0, start) & 0xff;
+	return end == LS_END_TASK || end == LS_END_FUTURE ? s->walk.value : 0;
+}
+
+static __always_inline __u64 first_of_set(const struct process_config *config, __u64 set)
+{
+	__u64 items, item, mask;
+
+	if (read_u64(set + config->layout.set_table, &items) ||
+	    read_u64(set + config->layout.set_mask, &mask))
+		return 0;
+	for (__u32 i = 0; i < SET_SLOTS; i++) {
+		if (i > mask)
+			break;
+		if (read_u64(items + 16ull * i, &item))
+			return 0;
+		if (item && type_of(config, item) == config->type_task)
+			return item;
+	}
+	return 0;
+}
+
+/*
+ * s->walk.address = who awaits a task or future: a task, or a future on the
+ * way to one; 0: nobody known.
+ */
+static __always_inline int awaiter_of(struct scratch *s, const struct process_config *config,
+				      __u64 node)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 next = 0, items, item = 0;
+
+	s->walk.address = 0;
+	if (layout->task_awaited_by != LS_ABSENT) {
+		__u8 is_set = 0;
+
+		if (read_u64(node + layout->task_awaited_by, &next) || !next)
+			return 0;
+		ls_read_user(&is_set, 1, node + layout->task_awaited_by_is_set);
+		s->walk.address = is_set ? first_of_set(config, next) : next;
+		return 0;
+	}
+	read_u64(node + layout->future_callback0, &next);
+	if (!next) {
+		if (read_u64(node + layout->future_callbacks, &items) || !items ||
+		    read_u64(items + layout->list_items, &items) || !items ||
+		    read_u64(items, &item) || !item ||
+		    read_u64(item + layout->tuple_items, &next))
+			return 0;
+	}
+	s->walk.address = waiter_of_callback(s, config, next);
+	return 0;
+}
+
+/* Frame of the coroutine a task runs, 0 when it is no plain coroutine. */
+static __always_inline __u64 task_frame(const struct process_config *config, __u64 task)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 coroutine;
+
+	if (read_u64(task + layout->task_coro, &coroutine) ||
+	    type_of(config, coroutine) != config->type_coroutine)
+		return 0;
+	return coroutine + layout->gen_frame;
+}
+
+static __always_inline __u64 code_of_frame(const struct process_config *config, __u64 frame)
+{
+	__u64 code;
+
+	if (!frame || read_u64(frame + config->layout.frame_code, &code))
+		return 0;
+	return untag(config, code);
+}
+
+/*
+ * s->walk.value = what tells a task from a later one at the same address:
+ * asyncio numbers those without a name of their own.  Copies another name to
+ * the request when asked.
+ */
+static __always_inline int task_serial(struct scratch *s, const struct process_config *config,
+				       __u64 task, __u32 copy)
+{
+	const struct py_layout *layout = &config->layout;
+	__u64 *words = (__u64 *)s->name, *kept = (__u64 *)s->request.task_name;
+	__u64 name, type, serial = 0, length;
+	__u32 digits[2] = {};
+
+	s->walk.value = 0;
+	if (read_u64(task + layout->task_name, &name) || !name)
+		return 0;
+	type = type_of(config, name);
+	if (type == config->type_long) {
+		/* at most 60 bits: two digits of 30 */
+		if (ls_read_user(digits, sizeof(digits), name + layout->long_digit) ||
+		    read_u64(name + layout->long_tag, &length))
+			return 0;
+		s->walk.value = length >> 3 > 1 ? digits[0] | (__u64)digits[1] << 30 : digits[0];
+		return 0;
+	}
+	if (type != config->type_unicode || read_u64(name + layout->unicode_length, &length))
+		return 0;
+	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
+		words[i] = 0;
+	if (length > SCRATCH_NAME_BYTES - 1)
+		length = SCRATCH_NAME_BYTES - 1;
+	if (ls_read_user(s->name, (__u32)length, name + layout->unicode_ascii))
+		return 0;
+	if (*(__u32 *)s->name == 0x6b736154 /* Task */ && s->name[4] == '-') {
+		for (__u32 i = 5; i < 24; i++) {
+			__u8 digit = s->name[i] - '0';
+
+			if (digit > 9)
+				break;
+			serial = serial * 10 + digit;
+		}
+		s->walk.value = serial;
+		return 0;
+	}
+	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++) {
+		serial = (serial ^ words[i]) * 0x9e3779b97f4a7c15ull;
+		serial ^= serial >> 29;
+		if (copy)
+			kept[i] = words[i];
+	}
+	s->walk.value = serial | SERIAL_OF_NAME;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The client's side: calls to peers, each with the place it was made from. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attribute/attribute.h"
+#include "attribute/tracker_internal.h"
+#include "base/intern.h"
+
+static const char *name_of(const struct event_header *event, const struct io_record *io)
+{
+	const struct event_message *message = (const void *)event;
+	char address[64], text[LS_NAME_BYTES + 16];
+
+	if (io->family == FD_UNIX) {
+		if (event->kind != EVENT_MESSAGE || !message->unix_path[0])
+			return NULL;
+		snprintf(text, sizeof(text), "unix:%.*s", LS_NAME_BYTES - 1, message->unix_path);
+		return intern(text);
+	}
+	if (!inet_ntop(io->family == FD_INET6 ? AF_INET6 : AF_INET, io->address, address,
+		       sizeof(address)))
+		return NULL;
+	snprintf(text, sizeof(text), io->family == FD_INET6 ? "[%s]:%u" : "%s:%u", address,
+		 io->peer_port);
+	return intern(text);
+}
+
+static struct call_origin *origin_of(struct tracker *tracker, uint64_t token)
+{
+	struct call_origin *origin = &tracker->origins[token % MAX_ORIGINS];
+
+	return token && origin->token == token ? origin : NULL;
+}
+
+static uint64_t origin_add(struct tracker *tracker, const struct activity *activity)
+{
+	uint64_t token = ++tracker->last_token;
+	struct call_origin *origin = &tracker->origins[token % MAX_ORIGINS];
+
+	*origin = (struct call_origin){ .token = token, .pid = activity->pid,
+					.request = activity->request, .route = activity->route,
+					.culprit = activity->culprit,
+					.library = activity->library,
+					.owner_task = activity->owner_task,
+					.owner_thread = activity->owner_thread };
+	for (size_t i = 0; i < activity->frame_count && i < 8; i++)
+		origin->stack[origin->stack_count++] = place_of(&activity->frames[i]);
+	return token;
+}
+
+struct answering {
+	struct tracker *tracker;
+	struct connection *connection;
+	bool refused;
+};
+
+static void on_call(void *context, const struct peer_call *call)
+{
+	struct answering *answering = context;
+	struct tracker *tracker = answering->tracker;
+	const struct call_origin *origin = origin_of(tracker, call->token);
+	struct dependency_call out = { .pid = answering->connection->pid,
+				       .peer = answering->connection->name, .call = call,
+				       .refused = answering->refused };
+	struct open_request *request = NULL;
+
+	if (origin) {
+		out.request = origin->request;
+		out.route = origin->route;
+		out.culprit = origin->culprit;
+		out.library = origin->library;
+		out.owner_task = origin->owner_task;
+		out.owner_thread = origin->owner_thread;
+		out.stack = origin->stack;
+		out.stack_count = origin->stack_count;
+		HASH_FIND(hh, tracker->requests, &origin->request, sizeof(origin->request),
+			  request);
+	} else if (call->token) {
+		tracker->counts.forgotten++;
+	}
+	if (request) {
+		uint64_t reply = call->reply_ns ? call->reply_ns : call->end_ns;
+
+		timeline_add(&request->timeline, PART_dependency_wait, call->sent_ns, reply);
+		if (!call->internal)
+			request_site(tracker, request, origin, out.peer, call);
+		if (out.route.route != request->route.route && request->route.route)
+			out.route = request->route; /* it was not routed yet */
+	}
+	tracker->sink.on_call(tracker->sink.context, &out);
+}
+
+/* The request that waits for the answer on a connection. */
+static struct open_request *waiting_request(struct tracker *tracker,
+					    struct connection *connection)
+{
+	const struct call_origin *origin = origin_of(tracker,
+						     connection->token);
+	struct open_request *request = NULL;
+
+	if (origin && origin->request)
+		HASH_FIND(hh, tracker->requests, &origin->request, sizeof(origin->request),
+			  request);
+	return request;
+}
+
+static struct peer_data data_of(const struct event_header *event, const struct io_record *io,
+				const uint8_t *head)
+{
+	struct peer_data data = { .time_ns = event->time_ns, .last_ns = event->time_ns,
+				  .bytes = io->bytes > 0 ? (uint64_t)io->bytes : 0, .head = head,
+				  .head_bytes = io->head_bytes, .tail_bytes = io->tail_bytes };
+
+	memcpy(data.tail, io->tail, sizeof(data.tail));
+	if (io->direction == IO_RECEIVE && io->arrived_ns) {
+		data.time_ns = io->arrived_ns;
+		data.last_ns = io->arrived_last_ns;
+	}
+	return data;
+}
+
+static int receive(struct tracker *tracker, struct connection *connection,
+		   const struct event_header *event, const struct io_record *io,
+		   const struct peer_data *data)
+{
+	struct loop_moment moment = { (pid_t)event->tgid, (pid_t)event->tid, event->time_ns,
+				      io->step_seq, &io->own };
+	struct answering answering = { .tracker = tracker, .connection = connection };
+	struct open_request *request = waiting_request(tracker, connection);
+	int error = 0;
+
+	if (request && io->loop >= 0) {
+		timeline_ready(&request->timeline, data->time_ns, io->arrived_busy_ns, 0,
+			       io->arrived_ns != 0);
+		error = request_ran(request, &moment, &tracker->steps);
+		timeline_ready(&request->timeline, event->time_ns, io->own.busy_ns, io->step_seq,
+			       false);
+	}
+	if (error)
+		return error;
+	return peer_received(connection->peer, data, on_call, &answering);
+}
+
+int peer_event(struct tracker *tracker, struct connection *connection,
+	       const struct event_header *event, const struct io_record *io, const uint8_t *head,
+	       const struct activity *activity)
+{
+	struct answering answering = { .tracker = tracker, .connection = connection };
+	struct peer_data data = data_of(event, io, head);
+	struct open_request *request = request_of(tracker, activity);
+	uint64_t token = 0;
+	int error = 0;
+
+	if (!connection->name)
+		connection->name = name_of(event, io);
+	if (!connection->peer) {
+		connection->peer = peer_new(io->peer_port);
+		if (!connection->peer)
+			return -ENOMEM;
+		peer_share_shapes(connection->peer, tracker->shapes);
+	}
+	if (io->direction == IO_RECEIVE)
+		return data.bytes ? receive(tracker, connection, event, io, &data) : 0;
+	if (request && io->loop >= 0) {
+		struct loop_moment moment = { (pid_t)event->tgid, (pid_t)event->tid,
+					      event->time_ns, io->step_seq, &io->own };
+
+		request->tid = moment.tid;
+		error = request_ran(request, &moment, &tracker->steps);
+	}
+	if (activity) {
+		token = origin_add(tracker, activity);
+		connection->token = token;
+	}
+	if (request)
+		request->peers[request->peer_count++ % 8] = connection->id;
+	if (error)
+		return error;
+	if (io->direction == IO_CONNECT) {
+		if (io->bytes < 0 && io->bytes != -EINPROGRESS)
+			peer_gone(tracker, connection, event->time_ns, true);
+		return 0;
+	}
+	return peer_sent(connection->peer, &data, token, on_call, &answering);
+}
+
+void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now, bool failed)
+{
+	struct answering answering = { .tracker = tracker, .connection = connection,
+				       .refused = failed };
+	struct peer_call call = { .start_ns = now, .sent_ns = now, .end_ns = now, .failed = true,
+				  .token = connection->token, .internal = true };
+
+	if (failed)
+		on_call(&answering, &call);
+	else if (connection->peer)
+		peer_closed(connection->peer, now, false, on_call, &answering);
+}
+
+void peers_settle(struct tracker *tracker, const struct open_request *request, uint64_t now)
+{
+	for (unsigned i = 0; i < request->peer_count && i < 8; i++) {
+		struct answering answering = { .tracker = tracker };
+
+		HASH_FIND(hh, tracker->connections, &request->peers[i],
+			  sizeof(request->peers[i]), answering.connection);
+		if (answering.connection && answering.connection->peer)
+			peer_settle(answering.connection->peer, now, on_call, &answering);
+	}
+}
+
+void peer_lost(struct tracker *tracker, struct connection *connection)
+{
+	struct answering answering = { .tracker = tracker, .connection = connection };
+
+	if (connection->peer)
+		peer_gap(connection->peer, on_call, &answering);
+}
+
+void peer_still_open(struct tracker *tracker, struct connection *connection, uint64_t now)
+{
+	struct answering answering = { .tracker = tracker, .connection = connection };
+
+	if (connection->peer)
+		peer_open(connection->peer, now, on_call, &answering);
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Requests that go on: found by identity, joined with their connection, handed on. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attribute/tracker_internal.h"
+#include "base/vec.h"
+
+struct open_request *request_new(pid_t pid)
+{
+	struct open_request *request = calloc(1, sizeof(*request));
+
+	if (request)
+		request->pid = pid;
+	return request;
+}
+
+static void request_free(struct open_request *request)
+{
+	timeline_free(&request->timeline);
+	free(request->callables.items);
+	free(request->sites);
+	free(request);
+}
+
+void request_drop(struct tracker *tracker, struct open_request *request)
+{
+	if (request->identity)
+		HASH_DEL(tracker->requests, request);
+	if (!request->connection && request->identity)
+		tracker->orphans--;
+	request_free(request);
+}
+
+/* The oldest request without a connection goes: background work goes on for long. */
+static void forget_orphan(struct tracker *tracker)
+{
+	struct open_request *request, *next;
+
+	HASH_ITER(hh, tracker->requests, request, next) {
+		if (request->connection)
+			continue;
+		request_drop(tracker, request);
+		return;
+	}
+}
+
+struct open_request *request_of(struct tracker *tracker, const struct activity *activity)
+{
+	struct open_request *request;
+
+	if (!activity || !activity->request)
+		return NULL;
+	HASH_FIND(hh, tracker->requests, &activity->request, sizeof(activity->request), request);
+	if (request)
+		return request;
+	if (activity->client_port) {
+		request = served_request_of(tracker, activity->pid, activity->client_port);
+		if (request && !request_join(tracker, request, activity))
+			return request;
+	}
+	if (tracker->orphans >= MAX_ORPHANS)
+		forget_orphan(tracker);
+	request = request_new(activity->pid);
+	if (!request)
+		return NULL;
+	request->identity = activity->request;
+	request->route = activity->route;
+	request->websocket = activity->websocket;
+	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
+	tracker->orphans++;
+	return request;
+}
+
+/* Moves what an orphan knows to the request it turned out to be. */
+static int take_orphan(struct tracker *tracker, struct open_request *request,
+		       struct open_request *orphan)
+{
+	int error = timeline_merge(&request->timeline, &orphan->timeline);
+
+	if (!error && !request->site_count) {
+		request->sites = orphan->sites;
+		request->site_count = orphan->site_count;
+		request->site_capacity = orphan->site_capacity;
+		orphan->sites = NULL;
+	}
+	if (!error && !request->callables.count) {
+		request->callables.items = orphan->callables.items;
+		request->callables.count = orphan->callables.count;
+		request->callables.capacity = orphan->callables.capacity;
+		orphan->callables.items = NULL;
+	}
+	if (!error && !request->wait_seen_ns && orphan->wait_seen_ns) {
+		request->wait = orphan->wait;
+		request->wait_start_ns = orphan->wait_start_ns;
+		request->wait_seen_ns = orphan->wait_seen_ns;
+	}
+	request_drop(tracker, orphan);
+	return error;
+}
+
+int request_join(struct tracker *tracker, struct open_request *request,
+		 const struct activity *activity)
+{
+	struct open_request *orphan = NULL;
+	int error = 0;
+
+	if (activity->route.route)
+		request->route = activity->route;
+	if (!activity->request || request->identity)
+		return 0;
+	HASH_FIND(hh, tracker->requests, &activity->request, sizeof(activity->request), orphan);
+	if (orphan && orphan->connection)
+		return 0; /* it is another one already: leave both as they are */
+	if (orphan)
+		error = take_orphan(tracker, request, orphan);
+	request->identity = activity->request;
+	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
+	return error;
+}
+
+int request_callable(struct open_request *request, uint64_t code, const struct place *line,
+		     bool middleware, bool exact, bool blamed, uint64_t ns)
+{
+	struct seen_callable *seen = NULL;
+	int error;
+
+	for (size_t i = 0; i < request->callables.count && !seen; i++)
+		if (request->callables.items[i].code == code)
+			seen = &request->callables.items[i];
+	if (!seen) {
+		error = vec_grow(&request->callables, MAX_CALLABLES);
+		if (error)
+			return error == -E2BIG ? 0 : error;
+		seen = &request->callables.items[request->callables.count++];
+		*seen = (struct seen_callable){ .code = code, .middleware = middleware };
+	}
+	seen->exact |= exact;
+	seen->total_ns += ns;
+	seen->blamed_ns += blamed ? ns : 0;
+	if (line && ns > seen->place_ns) {
+		seen->place = *line;
+		seen->place_ns = ns;
+	}
+	return 0;
+}
+
+/* What it was last seen to wait for lasted until `end_ns`. */
+static int wait_end(struct open_request *request, uint64_t end_ns)
+{
+	const struct request_wait *wait = &request->wait;
+	uint64_t start = request->wait_start_ns;
+	/* queued or short of a connection it is not the callable's time */
+	bool blamed = wait->part != PART_pool_wait && wait->part != PART_thread_queue &&
+		      wait->part != PART_client_wait;
+	int error = 0;
+
+	request->wait_start_ns = request->wait_seen_ns = 0;
+	if (!start || end_ns <= start)
+		return 0;
+	for (size_t i = 0; i < wait->callable_count && !error; i++)
+		error = request_callable(request, wait->callables[i].code,
+					 &wait->callables[i].place,
+					 wait->callables[i].middleware, false,
+					 blamed && wait->callables[i].innermost, end_ns - start);
+	if (!error && wait->part != PART_other_wait)
+		error = timeline_add(&request->timeline, wait->part, start, end_ns);
+	return error;
+}
+
+int request_ran(struct open_request *request, const struct loop_moment *moment,
+		const struct step_log *log)
+{
+	int error = 0;
+
+	if (moment->own->start_ns)
+		error = wait_end(request, moment->own->start_ns);
+	request->wait_from_ns = moment->now_ns;
+	return error ? error : timeline_own(&request->timeline, moment, log);
+}
+
+int tracker_wait(struct tracker *tracker, const struct activity *activity,
+		 const struct request_wait *wait, uint64_t now)
+{
+	struct open_request *request = request_of(tracker, activity);
+	int error = 0;
+
+	if (!request || now <= request->wait_from_ns)
+		return 0;
+	if (request->wait_seen_ns && (!wait || wait->mark != request->wait.mark)) {
+		/* it changed between the two looks */
+		uint64_t between = request->wait_seen_ns + (now - request->wait_seen_ns) / 2;
+
+		error = wait_end(request, between);
+		request->wait_from_ns = between;
+	}
+	if (!wait) {
+		request->wait_from_ns = now;
+		return error;
+	}
+	if (!request->wait_seen_ns)
+		request->wait_start_ns = request->wait_from_ns ? request->wait_from_ns : now;
+	request->wait = *wait;
+	request->wait_seen_ns = now;
+	return error;
+}
+
+static const struct seen_callable *seen_of(const struct open_request *request, uint64_t code)
+{
+	for (size_t i = 0; code && i < request->callables.count; i++)
+		if (request->callables.items[i].code == code)
+			return &request->callables.items[i];
+	return NULL;
+}
+
+static void take_seen(struct callable_time *to, const struct seen_callable *seen)
+{
+	if (!seen)
+		return;
+	to->place = seen->place;
+	to->total_ns = seen->total_ns;
+	to->blamed_ns = seen->blamed_ns;
+	to->exact = seen->exact;
+}
+
+/* The callables of its route, and the middleware that it was seen in. */
+static size_t callables_of(const struct open_request *request, struct callable_time *callables,
+			   size_t room)
+{
+	const struct dependants *injected = request->route.injected;
+	size_t count = 0;
+
+	for (size_t i = 0; injected && i < injected->count && count < room; i++) {
+		callables[count] = (struct callable_time){
+			.dependant = &injected->items[i],
+			.executions = injected->items[i].executions };
+		take_seen(&callables[count++], seen_of(request, injected->items[i].code));
+	}
+	for (size_t i = 0; i < request->callables.count && count < room; i++) {
+		if (!request->callables.items[i].middleware)
+			continue;
+		callables[count] = (struct callable_time){ .executions = 1 };
+		take_seen(&callables[count++], &request->callables.items[i]);
+	}
+	return count;
+}
+
+void request_end(struct tracker *tracker, struct open_request *request, uint64_t end_ns,
+		 bool aborted, bool ongoing)
+{
+	struct callable_time callables[MAX_CALLABLES];
+	struct time_span behind[MAX_BEHIND];
+	struct served_request served = {
+		.pid = request->pid, .tid = request->tid, .identity = request->identity,
+		.route = request->route, .status = request->status,
+		.websocket = request->websocket, .aborted = aborted, .ongoing = ongoing,
+		.arrival_unknown = request->arrival_unknown, .start_ns = request->start_ns,
+		.first_byte_ns = request->first_byte_ns, .end_ns = end_ns, .behind = behind,
+		.messages_in = request->messages_in, .messages_out = request->messages_out,
+	};
+	int spans;
+
+	peers_settle(tracker, request, end_ns);
+	if (ongoing)
+		wait_end(request, end_ns);
+	served.callables = callables;
+	served.callable_count = callables_of(request, callables, MAX_CALLABLES);
+	served.sites = request->sites;
+	served.site_count = request->site_count;
+	/* what was ready when it ended, or when the window did, waits until then */
+	if (ongoing && request->timeline.ready_ns && request->timeline.unread)
+		timeline_add(&request->timeline, PART_behind_others, request->timeline.ready_ns,
+			     end_ns);
+	spans = timeline_parts(&request->timeline, request->start_ns, end_ns, served.parts, behind,
+			       MAX_BEHIND);
+	served.behind_count = spans > 0 ? (size_t)spans : 0;
+	tracker->sink.on_request(tracker->sink.context, &served);
+	request_drop(tracker, request);
+}
+
+static bool same_site(const struct site_calls *site, const struct call_origin *origin,
+		      const char *peer, const char *shape)
+{
+	return site->culprit.file == origin->culprit.file &&
+	       site->culprit.line == origin->culprit.line &&
+	       site->culprit.qualname == origin->culprit.qualname && site->peer == peer &&
+	       site->shape == shape;
+}
+
+void request_site(struct tracker *tracker, struct open_request *request,
+		  const struct call_origin *origin, const char *peer, const struct peer_call *call)
+{
+	struct site_calls *site = NULL;
+
+	for (size_t i = 0; i < request->site_count && !site; i++)
+		if (same_site(&request->sites[i], origin, peer, call->shape))
+			site = &request->sites[i];
+	if (!site) {
+		if (vec_reserve((void **)&request->sites, &request->site_capacity,
+				request->site_count + 1, sizeof(*request->sites), MAX_SITES)) {
+			tracker->counts.forgotten++;
+			return;
+		}
+		site = &request->sites[request->site_count++];
+		*site = (struct site_calls){ .culprit = origin->culprit,
+					     .library = origin->library, .peer = peer,
+					     .shape = call->shape,
+					     .first_ns = call->start_ns };
+	}
+	site->count++;
+	if (call->start_ns < site->first_ns)
+		site->first_ns = call->start_ns;
+	if (call->end_ns > site->last_ns)
+		site->last_ns = call->end_ns;
+}

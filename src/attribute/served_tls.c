@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Requests below TLS: what is received is opaque, so a request begins with the
+ * first application data after the last response; of responses the ASGI message
+ * says what they are that was being sent when the records were written.
+ */
+#include "attribute/tracker_internal.h"
+
+/* RFC 8446, 5.1 */
+#define RECORD_HEADER 5
+#define RECORD_HANDSHAKE 22
+#define RECORD_DATA 23
+
+enum {
+	HANDSHAKE_NONE = 0,
+	HANDSHAKE_HELLO,	/* the client has greeted */
+	HANDSHAKE_DONE,
+};
+
+/*
+ * Is there application data in these records?  In TLS 1.3 the end of the client's
+ * handshake looks like data; in TLS 1.2 it is the second handshake record.
+ */
+static bool has_data(struct connection *connection, const uint8_t *head, size_t kept)
+{
+	size_t at = 0;
+
+	if (connection->in.joined)
+		connection->handshake = HANDSHAKE_DONE;
+	while (at + RECORD_HEADER <= kept) {
+		uint8_t type = head[at];
+
+		if (type == RECORD_DATA && connection->handshake != HANDSHAKE_HELLO)
+			return true;
+		if (type == RECORD_DATA)
+			connection->handshake = HANDSHAKE_DONE;
+		else if (type == RECORD_HANDSHAKE)
+			connection->handshake = connection->handshake == HANDSHAKE_NONE
+							? HANDSHAKE_HELLO
+							: HANDSHAKE_DONE;
+		at += RECORD_HEADER + ((size_t)head[at + 3] << 8 | head[at + 4]);
+	}
+	return false;
+}
+
+static int receive(struct served_io *it, const uint8_t *head)
+{
+	struct open_request *request = served_newest(it->connection);
+	int error;
+
+	if (it->io->bytes <= 0)
+		return 0;
+	if (request && request->websocket) {
+		request->messages_in++;
+		return 0;
+	}
+	if (!request) {
+		if (!has_data(it->connection, head, it->io->head_bytes))
+			return 0;
+		request = served_begin(it, 0);
+	} else {
+		served_more(request, it->io);
+	}
+	if (!request)
+		return 0;
+	request->last_receive_ns = it->event->time_ns;
+	request->body_done = true; /* where it ends cannot be told */
+	error = served_ran(it, request);
+	timeline_ready(&request->timeline, it->event->time_ns, it->io->own.busy_ns,
+		       it->io->step_seq, false);
+	return error;
+}
+
+static bool has_no_body(unsigned status, const struct activity *activity)
+{
+	const char *method = activity ? activity->route.method : NULL;
+
+	return status == 204 || status == 304 || (method && !strcmp(method, "HEAD"));
+}
+
+int tls_event(struct served_io *it, const uint8_t *head)
+{
+	const struct event_message *message = (const void *)it->event;
+	struct open_request *request = it->connection->queue;
+	int error = 0;
+
+	if (it->io->direction == IO_RECEIVE)
+		return receive(it, head);
+	if (request && request->websocket) {
+		request->messages_out++;
+		return 0;
+	}
+	if (request)
+		error = served_ran(it, request);
+	if (it->event->kind != EVENT_MESSAGE || error)
+		return error;
+	if (message->asgi == ASGI_START && (!request || !request->started)) {
+		served_answer(it, message->status);
+		if (has_no_body(message->status, it->activity))
+			served_over(it, it->event->time_ns);
+	} else if (message->asgi == ASGI_BODY && request && request->started) {
+		request->last_send_ns = it->event->time_ns;
+		if (!message->more_body)
+			served_over(it, it->event->time_ns);
+	}
+	return it->error;
+}

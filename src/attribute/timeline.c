@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attribute/timeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+#define READY_STEPS 2	/* what is ready runs in the next step, the task it wakes in the one after */
+
+static const struct {
+	const char *name, *text;
+} names[] = {
+#define X(part, text) [PART_##part] = { #part, text },
+	TIME_PARTS(X)
+#undef X
+};
+
+const char *time_part_name(enum time_part part)
+{
+	return (unsigned)part < PART_COUNT ? names[part].name : "unknown";
+}
+
+const char *time_part_text(enum time_part part)
+{
+	return (unsigned)part < PART_COUNT ? names[part].text : "unknown";
+}
+
+void timeline_free(struct timeline *timeline)
+{
+	free(timeline->spans.items);
+	memset(timeline, 0, sizeof(*timeline));
+}
+
+int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
+		 uint64_t end_ns)
+{
+	struct part_span *last;
+	int error;
+
+	if (end_ns <= start_ns)
+		return 0;
+	last = timeline->spans.count ? &timeline->spans.items[timeline->spans.count - 1] : NULL;
+	if (last && last->part == part && last->at.end_ns == start_ns) {
+		last->at.end_ns = end_ns;
+		return 0;
+	}
+	error = vec_grow(&timeline->spans, TIMELINE_MAX_SPANS);
+	if (error) {
+		timeline->lost += error == -E2BIG;
+		return error == -E2BIG ? 0 : error;
+	}
+	timeline->spans.items[timeline->spans.count++] =
+		(struct part_span){ { start_ns, end_ns }, part };
+	return 0;
+}
+
+void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
+		  uint64_t end_ns)
+{
+	size_t at = log->count++ % STEP_LOG;
+
+	log->items[at].seq = seq;
+	log->items[at].start_ns = start_ns;
+	log->items[at].end_ns = end_ns;
+	log->items[at].pid = pid;
+	log->items[at].tid = tid;
+}
+
+/* End of the long steps of a loop that held up what was ready at ready_ns. */
+static uint64_t held_until(const struct timeline *timeline, const struct loop_moment *moment,
+			   const struct step_log *log)
+{
+	size_t kept = log->count < STEP_LOG ? log->count : STEP_LOG;
+	uint64_t until = timeline->ready_ns, last = timeline->ready_seq + READY_STEPS;
+
+	for (size_t i = log->count - kept; i < log->count; i++) {
+		size_t at = i % STEP_LOG;
+		bool before = log->items[at].start_ns <= timeline->ready_ns;
+
+		if (log->items[at].tid != moment->tid || log->items[at].pid != moment->pid ||
+		    log->items[at].end_ns <= until)
+			continue;
+		if (before && !timeline->ready_seq)
+			last = log->items[at].seq + READY_STEPS;
+		if (before || log->items[at].seq <= last)
+			until = log->items[at].end_ns;
+	}
+	return until;
+}
+
+/* It was ready until its code got the loop. */
+static int ready_end(struct timeline *timeline, const struct loop_moment *moment,
+		     const struct step_log *log)
+{
+	uint64_t start = timeline->ready_ns, end = moment->own->start_ns, until = end, busy;
+	uint64_t ran = moment->now_ns - end;
+
+	timeline->ready_ns = 0;
+	if (!start || end <= start)
+		return 0;
+	busy = moment->own->busy_ns > timeline->ready_busy_ns + ran && timeline->ready_busy_ns
+		       ? moment->own->busy_ns - ran - timeline->ready_busy_ns
+		       : 0;
+	if (!timeline->unread && (!timeline->ready_seq || moment->seq < timeline->ready_seq ||
+				  moment->seq - timeline->ready_seq > READY_STEPS) &&
+	    busy < (end - start) / 20 * 19) {
+		timeline->ready_ns = start;
+		until = held_until(timeline, moment, log);
+		timeline->ready_ns = 0;
+	}
+	/* bytes that nobody reads while the loop is idle wait for its thread to wake up */
+	if (timeline->unread && timeline->ready_busy_ns && busy < end - start) {
+		int error = timeline_add(timeline, PART_cpu_wait, start + busy, end);
+
+		if (error)
+			return error;
+		until = start + busy;
+	}
+	return timeline_add(timeline, PART_behind_others, start, until < end ? until : end);
+}
+
+int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
+		 const struct step_log *log)
+{
+	const struct own_time *own = moment->own;
+	int error;
+
+	if (!own->start_ns || own->start_ns > moment->now_ns)
+		return 0;
+	error = ready_end(timeline, moment, log);
+	timeline->own_ns[PART_loop_cpu] += own->cpu_ns;
+	timeline->own_ns[PART_loop_blocked] += own->blocked_ns;
+	timeline->own_ns[PART_gil_wait] += own->gil_ns;
+	timeline->own_ns[PART_cpu_wait] += own->runnable_ns;
+	return error ? error
+		     : timeline_add(timeline, PART_loop_cpu, own->start_ns, moment->now_ns);
+}
+
+void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_ns, uint64_t seq,
+		    bool unread)
+{
+	if (timeline->ready_ns)
+		return; /* since before */
+	timeline->ready_ns = since_ns;
+	timeline->ready_busy_ns = busy_ns;
+	timeline->ready_seq = seq;
+	timeline->unread = unread;
+}
+
+int timeline_merge(struct timeline *timeline, struct timeline *from)
+{
+	for (size_t i = 0; i < from->spans.count; i++) {
+		const struct part_span *span = &from->spans.items[i];
+		int error = timeline_add(timeline, span->part, span->at.start_ns,
+					 span->at.end_ns);
+
+		if (error)
+			return error;
+	}
+	for (unsigned i = 0; i < PARTS_OWN; i++)
+		timeline->own_ns[i] += from->own_ns[i];
+	timeline->lost += from->lost;
+	if (from->ready_ns > timeline->ready_ns) {
+		timeline->ready_ns = from->ready_ns;
+		timeline->ready_busy_ns = from->ready_busy_ns;
+		timeline->ready_seq = from->ready_seq;
+		timeline->unread = from->unread;
+	}
+	from->spans.count = 0;
+	return 0;
+}
+
+struct edge {
+	uint64_t at;
+	enum time_part part;
+	int change;	/* +1 begins, -1 ends */
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct edge *one = a, *other = b;
+
+	return one->at < other->at ? -1 : one->at > other->at;
+}
+
+/* Begin and end of each span, cut to start..end and sorted. */
+static size_t edges_of(const struct timeline *timeline, uint64_t start, uint64_t end,
+		       struct edge *edges)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < timeline->spans.count; i++) {
+		const struct part_span *span = &timeline->spans.items[i];
+		uint64_t from = span->at.start_ns > start ? span->at.start_ns : start;
+		uint64_t to = span->at.end_ns < end ? span->at.end_ns : end;
+
+		if (to <= from)
+			continue;
+		edges[count++] = (struct edge){ from, span->part, 1 };
+		edges[count++] = (struct edge){ to, span->part, -1 };
+	}
+	qsort(edges, count, sizeof(*edges), by_time);
+	return count;
+}
+
+static enum time_part first_of(const int active[PART_COUNT])
+{
+	for (unsigned part = 0; part < PART_other_wait; part++)
+		if (active[part] > 0)
+			return part;
+	return PART_other_wait;
+}
+
+struct behind_list {
+	struct time_span *items;
+	size_t count, size;
+};
+
+static void behind_add(struct behind_list *list, uint64_t start, uint64_t end)
+{
+	if (list->count && list->items[list->count - 1].end_ns == start)
+		list->items[list->count - 1].end_ns = end;
+	else if (list->count < list->size)
+		list->items[list->count++] = (struct time_span){ start, end };
+}
+
+/* The time in which its code had the loop, split as the probes measured it. */
+static void split_own(const struct timeline *timeline, uint64_t parts[PART_COUNT])
+{
+	uint64_t own = parts[PART_loop_cpu], sum = 0, rest = own;
+
+	for (unsigned i = 0; i < PARTS_OWN; i++)
+		sum += timeline->own_ns[i];
+	if (!sum)
+		return;
+	for (unsigned i = 1; i < PARTS_OWN; i++) {
+		uint64_t part = (uint64_t)((unsigned __int128)own * timeline->own_ns[i] / sum);
+
+		if (part > rest)
+			part = rest;
+		parts[i] += part;
+		rest -= part;
+	}
+	parts[PART_loop_cpu] = rest;
+}
+
+int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
+		   uint64_t ret_parts[PART_COUNT], struct time_span *behind, size_t behind_size)
+{
+	struct behind_list list = { behind, 0, behind_size };
+	int active[PART_COUNT] = { 0 };
+	uint64_t at = start_ns;
+	struct edge *edges;
+	size_t count;
+
+	memset(ret_parts, 0, PART_COUNT * sizeof(*ret_parts));
+	if (end_ns <= start_ns)
+		return 0;
+	edges = calloc(timeline->spans.count * 2 + 1, sizeof(*edges));
+	if (!edges)
+		return -ENOMEM;
+	count = edges_of(timeline, start_ns, end_ns, edges);
+	edges[count] = (struct edge){ end_ns, PART_other_wait, 0 };
+	for (size_t i = 0; i <= count; i++) {
+		if (edges[i].at > at) {
+			enum time_part part = first_of(active);
+
+			ret_parts[part] += edges[i].at - at;
+			if (part == PART_behind_others)
+				behind_add(&list, at, edges[i].at);
+			at = edges[i].at;
+		}
+		active[edges[i].part] += edges[i].change;
+	}
+	free(edges);
+	split_own(timeline, ret_parts);
+	return (int)list.count;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request did or waited for: from spans that overlap to parts that add up. */
+#ifndef LS_TIMELINE_H
+#define LS_TIMELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "events.h"
+
+#define TIMELINE_MAX_SPANS 1024	/* of one request; later ones are counted, not kept */
+
+/* At each instant exactly one runs, the first that is true. */
+#define TIME_PARTS(X) \
+	X(loop_cpu, "its code on the loop's CPU") \
+	X(loop_blocked, "its code blocking the loop") \
+	X(gil_wait, "its step waiting for the GIL") \
+	X(cpu_wait, "its step waiting for a CPU") \
+	X(thread_run, "its code in a thread") \
+	X(behind_others, "ready, behind others") \
+	X(thread_queue, "queued for a thread") \
+	X(pool_wait, "waiting for a pool") \
+	X(dependency_wait, "waiting for a peer") \
+	X(timer_wait, "waiting for a timer") \
+	X(client_wait, "waiting for the client") \
+	X(other_wait, "anything else")
+
+enum time_part {
+#define X(part, text) PART_##part,
+	TIME_PARTS(X)
+#undef X
+	PART_COUNT
+};
+
+#define PARTS_OWN 4	/* the first ones: its code has the loop */
+
+struct time_span {
+	uint64_t start_ns, end_ns;
+};
+
+#define STEP_LOG 256
+
+/* The long steps of all loops, the latest ones. */
+struct step_log {
+	struct {
+		uint64_t seq, start_ns, end_ns;
+		pid_t pid, tid;
+	} items[STEP_LOG];
+	size_t count;	/* ever added */
+};
+
+void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
+		  uint64_t end_ns);
+
+struct timeline {	/* zero it to begin */
+	struct {
+		struct part_span {
+			struct time_span at;
+			enum time_part part;	/* PART_loop_cpu stands for all that is its own */
+		} * items; /* owned */
+		size_t count, capacity;
+	} spans;
+	uint64_t own_ns[PARTS_OWN];
+	uint64_t ready_ns;	/* something of it is ready since then; 0: nothing is */
+	uint64_t ready_busy_ns;	/* the loop's clock at ready_ns, 0: not known */
+	uint64_t ready_seq;	/* and its step, 0: not known */
+	bool unread;		/* what is ready are bytes that nobody has read */
+	uint64_t lost;		/* spans beyond TIMELINE_MAX_SPANS */
+};
+
+void timeline_free(struct timeline *timeline);	/* what it owns, not itself */
+
+/* It waited for `part`, or ran in a thread, from start to end.  0 or -ENOMEM. */
+int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
+		 uint64_t end_ns);
+
+/* A moment on a loop. */
+struct loop_moment {
+	pid_t pid, tid;
+	uint64_t now_ns, seq;
+	const struct own_time *own;
+};
+
+/*
+ * The loop ran for it up to a moment.  Whatever of it was ready before had been
+ * behind others: until it ran, which is within two steps, so for longer only where
+ * those were long.  0 or -ENOMEM.
+ */
+int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
+		 const struct step_log *log);
+
+/*
+ * Something of it can go on from `since` on: bytes or a reply arrived, a thread is
+ * done.  `busy_ns` and `seq` are the loop's clock and step then, 0: not known.
+ */
+void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_ns, uint64_t seq,
+		    bool unread);
+
+/* Moves the spans of another one (of the same request) over. 0 or -ENOMEM. */
+int timeline_merge(struct timeline *timeline, struct timeline *from);
+
+/*
+ * Splits start..end into parts, which add up to it.  `behind` (room for
+ * `behind_size` spans) gets the instants of behind_others in order; returns how many
+ * there are, or -ENOMEM.
+ */
+int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
+		   uint64_t ret_parts[PART_COUNT], struct time_span *behind,
+		   size_t behind_size);
+
+const char *time_part_name(enum time_part part);
+const char *time_part_text(enum time_part part);
+
+#endif

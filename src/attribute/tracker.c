@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attribute/tracker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attribute/tracker_internal.h"
+
+struct tracker *tracker_new(const struct tracker_sink *sink)
+{
+	struct tracker *tracker = calloc(1, sizeof(*tracker));
+
+	if (!tracker)
+		return NULL;
+	tracker->sink = *sink;
+	tracker->shapes = shape_set_new(SHAPES_MAX);
+	if (!tracker->shapes) {
+		free(tracker);
+		return NULL;
+	}
+	return tracker;
+}
+
+static void connection_free(struct tracker *tracker, struct connection *connection)
+{
+	while (connection->queue) {
+		struct open_request *request = connection->queue;
+
+		connection->queue = request->next;
+		request_drop(tracker, request);
+	}
+	peer_free(connection->peer);
+	if (connection->has_client)
+		HASH_DELETE(hh_client, tracker->by_client, connection);
+	HASH_DEL(tracker->connections, connection);
+	free(connection);
+}
+
+void tracker_free(struct tracker *tracker)
+{
+	struct connection *connection, *next;
+	struct open_request *request, *after;
+
+	if (!tracker)
+		return;
+	HASH_ITER(hh, tracker->connections, connection, next)
+	connection_free(tracker, connection);
+	HASH_ITER(hh, tracker->requests, request, after)
+	request_drop(tracker, request);
+	free(tracker);
+}
+
+/* The connection of a transfer, made when it is new; NULL: out of memory or beyond the bound. */
+static struct connection *connection_of(struct tracker *tracker, const struct io_record *io,
+					pid_t pid)
+{
+	struct connection *connection;
+
+	HASH_FIND(hh, tracker->connections, &io->connection, sizeof(io->connection), connection);
+	if (connection)
+		return connection;
+	if (HASH_COUNT(tracker->connections) >= MAX_OPEN) {
+		tracker->counts.forgotten++;
+		return NULL;
+	}
+	connection = calloc(1, sizeof(*connection));
+	if (!connection)
+		return NULL;
+	connection->id = io->connection;
+	connection->role = io->role;
+	connection->pid = pid;
+	connection->in.joined = connection->out.joined = !(io->flags & IO_SEEN_OPENING);
+	HASH_ADD(hh, tracker->connections, id, sizeof(connection->id), connection);
+	if (connection->role == ROLE_SERVER)
+		served_opened(tracker, connection, io->peer_port);
+	return connection;
+}
+
+static int transfer(struct tracker *tracker, struct route_cache *routes,
+		    const struct event_header *event, const struct io_record *io,
+		    const uint8_t *head, const struct activity *activity)
+{
+	struct connection *connection = connection_of(tracker, io, (pid_t)event->tgid);
+
+	if (!connection)
+		return 0;
+	connection->routes = routes;
+	if (connection->role == ROLE_SERVER)
+		return served_event(tracker, routes, connection, event, io, head, activity);
+	return peer_event(tracker, connection, event, io, head, activity);
+}
+
+static void closed(struct tracker *tracker, const struct event_closed *event)
+{
+	struct connection *connection;
+
+	HASH_FIND(hh, tracker->connections, &event->connection, sizeof(event->connection),
+		  connection);
+	if (!connection)
+		return;
+	if (connection->role == ROLE_SERVER)
+		served_closed(tracker, connection, event->header.time_ns);
+	else
+		peer_gone(tracker, connection, event->header.time_ns, event->failed);
+	connection_free(tracker, connection);
+}
+
+/* A thread has done something for a request, and told its loop. */
+static int work_done(struct tracker *tracker, const struct event_work *work,
+		     const struct activity *activity)
+{
+	struct open_request *request = request_of(tracker, activity);
+	int error;
+
+	if (!request)
+		return 0;
+	error = timeline_add(&request->timeline, PART_thread_run, work->start_ns,
+			     work->header.time_ns);
+	if (!error && work->function_code)
+		error = request_callable(request, work->function_code,
+					 activity->culprit.file ? &activity->culprit : NULL,
+					 false, true, true,
+					 work->header.time_ns - work->start_ns);
+	timeline_ready(&request->timeline, work->header.time_ns, work->busy_ns, 0, false);
+	return error;
+}
+
+/* A slow call or a sample says for whom the loop ran. */
+static int ran_for(struct tracker *tracker, const struct event_header *event,
+		   const struct own_time *own, uint64_t seq, const struct activity *activity)
+{
+	struct open_request *request = request_of(tracker, activity);
+	struct loop_moment moment = { (pid_t)event->tgid, (pid_t)event->tid, event->time_ns, seq,
+				      own };
+
+	if (!request || !own->start_ns)
+		return 0;
+	request->tid = moment.tid;
+	return request_ran(request, &moment, &tracker->steps);
+}
+
+int tracker_event(struct tracker *tracker, struct route_cache *routes,
+		  const struct event_header *event, const struct activity *activity)
+{
+	switch (event->kind) {
+	case EVENT_TRANSFER: {
+		const struct event_transfer *it = (const void *)event;
+
+		return transfer(tracker, routes, event, &it->io, it->head, NULL);
+	}
+	case EVENT_MESSAGE: {
+		const struct event_message *it = (const void *)event;
+
+		return transfer(tracker, routes, event, &it->io, it->head, activity);
+	}
+	case EVENT_CLOSED:
+		closed(tracker, (const void *)event);
+		return 0;
+	case EVENT_WORK:
+		return work_done(tracker, (const void *)event, activity);
+	case EVENT_CALL: {
+		const struct event_call *it = (const void *)event;
+
+		return ran_for(tracker, event, &it->own, it->step_seq, activity);
+	}
+	case EVENT_SAMPLE: {
+		const struct event_sample *it = (const void *)event;
+
+		return ran_for(tracker, event, &it->own, it->step_seq, activity);
+	}
+	case EVENT_STEP: {
+		const struct event_step *it = (const void *)event;
+
+		step_log_add(&tracker->steps, (pid_t)event->tgid, (pid_t)event->tid, it->seq,
+			     it->start_ns, it->end_ns);
+		return 0;
+	}
+	default:
+		return 0;
+	}
+}
+
+void tracker_finish(struct tracker *tracker, uint64_t now)
+{
+	struct connection *connection, *next;
+
+	HASH_ITER(hh, tracker->connections, connection, next) {
+		while (connection->queue) {
+			struct open_request *request = connection->queue;
+
+			connection->queue = request->next;
+			served_by_path(connection->routes, request);
+			request_end(tracker, request, now, false, true);
+		}
+		if (connection->role == ROLE_CLIENT)
+			peer_still_open(tracker, connection, now);
+	}
+}
+
+void tracker_gap(struct tracker *tracker)
+{
+	struct connection *connection, *next;
+
+	HASH_ITER(hh, tracker->connections, connection, next) {
+		if (connection->role == ROLE_CLIENT) {
+			peer_lost(tracker, connection);
+			continue;
+		}
+		/* a websocket stays one */
+		if (connection->upgraded)
+			continue;
+		while (connection->queue) {
+			struct open_request *request = connection->queue;
+
+			connection->queue = request->next;
+			request_drop(tracker, request);
+			tracker->counts.forgotten++;
+		}
+		connection->in = (struct http_request_stream){ .joined = true };
+		connection->out = (struct http_response_stream){ .joined = true };
+	}
+}
+
+size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough)
+{
+	const struct connection *connection;
+	size_t count = 0;
+
+	for (connection = tracker->connections; connection && count < enough;
+	     connection = connection->hh.next)
+		for (const struct open_request *request = connection->queue; request;
+		     request = request->next)
+			count += !request->websocket && request->start_ns < before_ns;
+	return count;
+}
+
+struct tracker_counts tracker_counts(const struct tracker *tracker)
+{
+	return tracker->counts;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections, and on them requests and calls to peers: puts together what the
+ * probes saw in pieces.
+ */
+#ifndef LS_TRACKER_H
+#define LS_TRACKER_H
+
+#include "attribute/requests.h"
+
+struct route_cache;
+struct tracker;	/* opaque */
+
+struct tracker_sink {
+	void (*on_request)(void *context, const struct served_request *request);
+	void (*on_call)(void *context, const struct dependency_call *call);
+	void *context;
+};
+
+/* What could not be followed; see the fields' names in the report. */
+struct tracker_counts {
+	uint64_t not_http;	/* connections that spoke something else */
+	uint64_t uncertain;	/* requests whose beginning or end had to be guessed */
+	uint64_t forgotten;	/* requests and calls beyond what is kept at once */
+};
+
+/* NULL when out of memory; `sink` is copied. */
+struct tracker *tracker_new(const struct tracker_sink *sink);
+void tracker_free(struct tracker *tracker);
+
+/*
+ * Takes an event.  `activity` is what attribute_event() made of it, NULL for kinds
+ * that it does not know; `routes` is the process's.  Others than those about
+ * requests and connections are legal.  0 or -ENOMEM.
+ */
+int tracker_event(struct tracker *tracker, struct route_cache *routes,
+		  const struct event_header *event, const struct activity *activity);
+
+struct request_wait;
+
+/*
+ * A request was seen to wait, or to be ready (`wait` NULL), at `now_ns`; `activity`
+ * says which request it is.  0 or -ENOMEM.
+ */
+int tracker_wait(struct tracker *tracker, const struct activity *activity,
+		 const struct request_wait *wait, uint64_t now_ns);
+
+/* Events were lost: nothing is put together across the gap. */
+void tracker_gap(struct tracker *tracker);
+
+/* How many requests are open since `before_ns` at least, up to `enough`. */
+size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough);
+
+/* The window ends: hands on what is still open. */
+void tracker_finish(struct tracker *tracker, uint64_t now_ns);
+
+struct tracker_counts tracker_counts(const struct tracker *tracker);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tracker keeps of open connections and requests. */
+#ifndef LS_TRACKER_INTERNAL_H
+#define LS_TRACKER_INTERNAL_H
+
+#include <uthash.h>
+
+#include "attribute/http.h"
+#include "attribute/peer.h"
+#include "attribute/shape.h"
+#include "attribute/tracker.h"
+#include "attribute/waits.h"
+
+#define MAX_OPEN 65536		/* requests at once, and connections */
+#define MAX_ORPHANS 4096	/* work of requests that no connection is known for yet */
+#define MAX_ORIGINS 8192	/* calls to peers at once */
+#define MAX_SITES 256		/* places in one request that call a peer */
+#define MAX_CALLABLES 64	/* `Depends` callables and middleware seen in one request */
+#define MAX_BEHIND 64		/* spans handed on per request */
+
+/* Time at a callable, as far as it was seen. */
+struct seen_callable {
+	uint64_t code;
+	struct place place;
+	bool middleware, exact;
+	uint64_t total_ns, blamed_ns, place_ns;
+};
+
+/* A request that goes on. */
+struct open_request {
+	uint64_t identity;		/* 0: not known yet */
+	pid_t pid, tid;
+	struct route_name route;
+	char method[HTTP_METHOD_BYTES], path[LS_PATH_BYTES + 1];	/* from its request line */
+	uint16_t path_length;
+	unsigned status;
+	uint64_t start_ns, first_byte_ns;
+	bool arrival_unknown, websocket, body_done, started;
+	uint64_t last_receive_ns, last_send_ns;
+	uint64_t stuck_ns;		/* the client does not read since; 0: it does */
+	uint64_t peers[8];		/* connections it used last */
+	unsigned peer_count;
+	uint64_t messages_in, messages_out;
+	struct timeline timeline;
+	struct site_calls *sites;	/* owned */
+	size_t site_count, site_capacity;
+	/* what snapshots saw since its code last had the loop */
+	struct request_wait wait;
+	uint64_t wait_start_ns, wait_seen_ns;	/* 0: nothing */
+	uint64_t wait_from_ns;		/* what is seen next may have begun then, 0: not known */
+	struct {
+		struct seen_callable *items;	/* owned */
+		size_t count, capacity;
+	} callables;
+	struct connection *connection;	/* NULL: an orphan */
+	struct open_request *next;	/* on its connection, in order of arrival */
+	UT_hash_handle hh;		/* by identity */
+};
+
+struct connection {
+	uint64_t id;
+	uint8_t role;			/* ROLE_* */
+	pid_t pid;
+	struct route_cache *routes;	/* borrowed: of its process */
+	/* ROLE_SERVER */
+	struct http_request_stream in;
+	struct http_response_stream out;
+	struct open_request *queue;	/* oldest first */
+	bool upgraded;			/* to a websocket */
+	uint8_t handshake;		/* of TLS, see served_tls.c */
+	/* ROLE_CLIENT */
+	struct peer *peer;		/* owned */
+	const char *name;		/* interned "host:port" */
+	uint64_t token;			/* of the last call or opening, 0: none seen */
+	UT_hash_handle hh;		/* by id */
+	uint64_t client;		/* process and port of the client; ROLE_SERVER */
+	bool has_client;
+	UT_hash_handle hh_client;	/* by client */
+};
+
+/* Where a call to a peer came from; found again by its token. */
+struct call_origin {
+	uint64_t token;
+	uint64_t request;
+	struct route_name route;
+	struct place culprit, library;
+	const char *owner_task, *owner_thread;
+	struct place stack[8];
+	size_t stack_count;
+	pid_t pid;
+};
+
+struct tracker {
+	struct tracker_sink sink;
+	struct connection *connections;
+	struct connection *by_client;	/* those served; the last one of a port */
+	struct open_request *requests;	/* those with an identity */
+	struct step_log steps;
+	struct call_origin origins[MAX_ORIGINS];
+	uint64_t last_token;
+	size_t orphans;
+	struct shape_set *shapes;	/* owned: of all peers together */
+	struct tracker_counts counts;
+};
+
+/* A request that nothing is known of yet, of no connection; NULL: out of memory. */
+struct open_request *request_new(pid_t pid);
+
+/* The request of an identity, made as an orphan when it is new; NULL: out of memory. */
+struct open_request *request_of(struct tracker *tracker, const struct activity *activity);
+
+/* The request on a connection turns out to be that of `activity`: joins what is known of both. */
+int request_join(struct tracker *tracker, struct open_request *request,
+		 const struct activity *activity);
+
+/* Hands a request on and forgets it. */
+void request_end(struct tracker *tracker, struct open_request *request, uint64_t end_ns,
+		 bool aborted, bool ongoing);
+
+/* Forgets it without a word. */
+void request_drop(struct tracker *tracker, struct open_request *request);
+
+/* Its code has the loop from start on: what snapshots saw before lasted until then. */
+int request_ran(struct open_request *request, const struct loop_moment *moment,
+		const struct step_log *log);
+
+/* Time at a callable; `line` NULL: where in it is not known. */
+int request_callable(struct open_request *request, uint64_t code, const struct place *line,
+		     bool middleware, bool exact, bool blamed, uint64_t ns);
+
+void request_site(struct tracker *tracker, struct open_request *request,
+		  const struct call_origin *origin, const char *peer,
+		  const struct peer_call *call);
+
+/* The request that is being answered on the connection of a client's port; NULL: none. */
+struct open_request *served_request_of(struct tracker *tracker, pid_t pid, uint16_t port);
+void served_opened(struct tracker *tracker, struct connection *connection, uint16_t port);
+
+/* A transfer on a connection that the target serves. */
+int served_event(struct tracker *tracker, struct route_cache *routes,
+		 struct connection *connection, const struct event_header *event,
+		 const struct io_record *io, const uint8_t *head,
+		 const struct activity *activity);
+void served_closed(struct tracker *tracker, struct connection *connection, uint64_t now);
+
+/* Parts of the above that TLS connections need as well. */
+struct served_io {
+	struct tracker *tracker;
+	struct route_cache *routes;
+	struct connection *connection;
+	const struct event_header *event;
+	const struct io_record *io;
+	const struct activity *activity;	/* NULL: none */
+	int error;
+};
+
+struct open_request *served_newest(const struct connection *connection);
+struct open_request *served_begin(const struct served_io *it, uint64_t offset);
+void served_more(struct open_request *request, const struct io_record *io);
+int served_ran(const struct served_io *it, struct open_request *request);
+void served_answer(struct served_io *it, unsigned status);
+void served_over(const struct served_io *it, uint64_t now);
+void served_by_path(struct route_cache *routes, struct open_request *request);
+
+/* The same as served_event() where only the frames know what is sent. */
+int tls_event(struct served_io *it, const uint8_t *head);
+
+/* A transfer on a connection to a peer. */
+int peer_event(struct tracker *tracker, struct connection *connection,
+	       const struct event_header *event, const struct io_record *io,
+	       const uint8_t *head, const struct activity *activity);
+void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now, bool failed);
+
+/* Calls of a request that is over whose end cannot be told otherwise are over as well. */
+void peers_settle(struct tracker *tracker, const struct open_request *request, uint64_t now);
+void peer_lost(struct tracker *tracker, struct connection *connection);
+void peer_still_open(struct tracker *tracker, struct connection *connection, uint64_t now);
+
+#endif

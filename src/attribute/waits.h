@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request waits for, told from the await chains of its tasks. */
+#ifndef LS_WAITS_H
+#define LS_WAITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attribute/activity.h"
+#include "attribute/timeline.h"
+#include "resolve/tasks.h"
+
+#define WAIT_CALLABLES 16	/* `Depends` callables and middleware seen at once in one request */
+
+struct waiting_callable {
+	uint64_t code;		/* code object of its frame */
+	struct place place;	/* the line it is at */
+	bool middleware;	/* else: called for a `Depends` */
+	bool innermost;		/* none of the others is inside of it */
+};
+
+/* What a request was seen to wait for at one moment. */
+struct request_wait {
+	enum time_part part;	/* PART_other_wait: nothing better is known */
+	uint64_t mark;		/* changes when it waits for something else */
+	struct waiting_callable callables[WAIT_CALLABLES];	/* outermost first */
+	size_t callable_count;
+};
+
+/*
+ * Adds one task of a request to what is known of its wait; zero `wait` and set its
+ * part to PART_other_wait before the first one.  `frames` are resolved, leaf first.
+ */
+void wait_add_task(struct request_wait *wait, const struct task_info *task,
+		   const struct frame *frames, const uint64_t *codes, size_t count);
+
+#endif

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Snapshots of tasks while requests wait: which callable, pool or timer they wait for. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attribute/waits.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/observed.h"
+
+#define SNAPSHOT_NS (10 * NS_PER_MS)	/* at most so often */
+#define SNAPSHOT_SHARE 100		/* of its cost: one percent of a CPU */
+#define SNAPSHOT_AFTER_NS (8 * NS_PER_MS)	/* a request that is over by then needs none */
+#define SNAPSHOT_BUDGET_NS (5 * NS_PER_MS)
+#define SNAPSHOT_TASKS 2000
+#define SNAPSHOT_CHAIN 256
+#define MAX_WAITING 512		/* requests told apart in one snapshot */
+
+/* One request of a snapshot, with what its tasks say together. */
+struct waiting {
+	struct activity activity;
+	struct request_wait wait;
+	bool ready;		/* one of its tasks runs or can go on */
+};
+
+static struct waiting *waiting_of(struct waiting *items, size_t *count,
+				  const struct activity *activity)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (items[i].activity.request == activity->request)
+			return &items[i];
+	if (*count == MAX_WAITING)
+		return NULL;
+	items[*count] = (struct waiting){ .activity = *activity,
+					  .wait = { .part = PART_other_wait } };
+	return &items[(*count)++];
+}
+
+static void add_task(struct observed *observed, const struct task_info *task,
+		     struct waiting *items, size_t *count)
+{
+	struct frame frames[SNAPSHOT_CHAIN];
+	uint64_t codes[SNAPSHOT_CHAIN];
+	struct activity activity;
+	struct waiting *waiting;
+	size_t kept = 0;
+
+	attribute_request(&observed->view, observed->pid, task->loop_tid, task->request,
+			  &activity);
+	if (!activity.request || activity.websocket)
+		return;
+	waiting = waiting_of(items, count, &activity);
+	if (!waiting)
+		return;
+	if (task->state == TASK_RUNNING || task->end == TASK_END_NONE) {
+		waiting->ready = true;
+		return;
+	}
+	/* frames and their code objects side by side: unreadable ones are left out of both */
+	for (size_t i = 0; i < task->frame_count && kept < SNAPSHOT_CHAIN; i++)
+		if (code_cache_resolve(observed->view.codes, &task->frames[i], 1, &frames[kept],
+				       1))
+			codes[kept++] = task->frames[i].code;
+	wait_add_task(&waiting->wait, task, frames, codes, kept);
+}
+
+static void look(struct observation *observation, struct observed *observed, uint64_t now)
+{
+	static const struct task_limits limits = {
+		.max_tasks = SNAPSHOT_TASKS, .max_chain = SNAPSHOT_CHAIN,
+		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
+	};
+	const struct task_snapshot *snapshot;
+	struct waiting *items;
+	size_t count = 0;
+	uint64_t cost;
+
+	if (!observed->tasks)
+		observed->tasks = task_watch_new(observed->target, &observed->config,
+						 &observed->roles);
+	items = observed->tasks ? malloc(MAX_WAITING * sizeof(*items)) : NULL;
+	if (!items)
+		return;
+	if (!task_watch_snapshot(observed->tasks, &limits, &snapshot)) {
+		for (size_t i = 0; i < snapshot->count; i++)
+			if (snapshot->tasks[i].request)
+				add_task(observed, &snapshot->tasks[i], items, &count);
+		for (size_t i = 0; i < count; i++)
+			if (tracker_wait(observation->tracker, &items[i].activity,
+					 items[i].ready ? NULL : &items[i].wait,
+					 snapshot->time_ns))
+				log_debug("out of memory: a snapshot of pid %d is not whole",
+					  observed->pid);
+	}
+	free(items);
+	cost = monotonic_ns() - now;
+	observed->snapshot_ns = now + (cost * SNAPSHOT_SHARE > SNAPSHOT_NS ? cost * SNAPSHOT_SHARE
+									   : SNAPSHOT_NS);
+}
+
+void snapshots_tick(struct observation *observation, uint64_t now)
+{
+	if (!tracker_open_requests(observation->tracker, now - SNAPSHOT_AFTER_NS, 1))
+		return;
+	for (size_t i = 0; i < observation->count; i++) {
+		struct observed *observed = observation->items[i];
+
+		if (!observed->ended && observed->target && observed->loop_count &&
+		    now >= observed->snapshot_ns)
+			look(observation, observed, now);
+	}
+}

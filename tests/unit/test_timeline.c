@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Spans that overlap become parts that add up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "attribute/timeline.h"
+#include "base/units.h"
+
+#define MS NS_PER_MS
+#define PID 10
+#define TID 11
+
+static uint64_t sum_of(const uint64_t parts[PART_COUNT])
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < PART_COUNT; i++)
+		sum += parts[i];
+	return sum;
+}
+
+/* The loop ran for it from start to end, with `busy` on its clock at the end. */
+static void own(struct timeline *timeline, const struct step_log *log, uint64_t start,
+		uint64_t end, uint64_t busy, uint64_t seq, uint64_t blocked)
+{
+	struct own_time time = { .start_ns = start, .busy_ns = busy, .blocked_ns = blocked,
+				 .cpu_ns = end - start - blocked };
+	struct loop_moment moment = { PID, TID, end, seq, &time };
+
+	assert_int_equal(timeline_own(timeline, &moment, log), 0);
+}
+
+static void test_nothing_known_is_other(void **state)
+{
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	assert_int_equal(timeline_parts(&timeline, 100, 350, parts, NULL, 0), 0);
+	assert_int_equal(parts[PART_other_wait], 250);
+	assert_int_equal(sum_of(parts), 250);
+	assert_int_equal(timeline_parts(&timeline, 350, 100, parts, NULL, 0), 0);
+	assert_int_equal(sum_of(parts), 0);
+}
+
+static void test_first_that_is_true(void **state)
+{
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_add(&timeline, PART_dependency_wait, 10, 60);
+	timeline_add(&timeline, PART_timer_wait, 0, 100);
+	timeline_add(&timeline, PART_thread_run, 50, 70);
+	timeline_add(&timeline, PART_dependency_wait, 20, 40);	/* two at once count once */
+	timeline_add(&timeline, PART_client_wait, 90, 200);	/* beyond the end */
+	assert_int_equal(timeline_parts(&timeline, 0, 120, parts, NULL, 0), 0);
+	assert_int_equal(parts[PART_dependency_wait], 40);
+	assert_int_equal(parts[PART_thread_run], 20);
+	assert_int_equal(parts[PART_timer_wait], 40);
+	assert_int_equal(parts[PART_client_wait], 20);
+	assert_int_equal(sum_of(parts), 120);
+	timeline_free(&timeline);
+}
+
+static void test_own_time_is_split_as_measured(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 200 * MS, 100 * MS, 1, 75 * MS);
+	assert_int_equal(timeline_parts(&timeline, 50 * MS, 250 * MS, parts, NULL, 0), 0);
+	assert_int_equal(parts[PART_loop_blocked], 75 * MS);
+	assert_int_equal(parts[PART_loop_cpu], 25 * MS);
+	assert_int_equal(parts[PART_other_wait], 100 * MS);
+	timeline_free(&timeline);
+}
+
+static void test_unread_bytes_wait_for_others(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	struct time_span behind[4];
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	/* arrived at 100 when the clock said 1000; the loop was busy for 60 ms more */
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 0, true);
+	own(&timeline, &log, 180 * MS, 190 * MS, 1070 * MS, 5, 0);
+	assert_int_equal(timeline_parts(&timeline, 100 * MS, 190 * MS, parts, behind, 4), 1);
+	assert_int_equal(parts[PART_behind_others], 60 * MS);
+	assert_int_equal(parts[PART_cpu_wait], 20 * MS); /* idle, but not running */
+	assert_int_equal(parts[PART_loop_cpu], 10 * MS);
+	assert_int_equal(behind[0].start_ns, 100 * MS);
+	assert_int_equal(behind[0].end_ns, 160 * MS);
+	timeline_free(&timeline);
+}
+
+static void test_clock_unknown_unread_waits_whole(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 0, 0, true);
+	own(&timeline, &log, 180 * MS, 190 * MS, 1070 * MS, 5, 0);
+	timeline_parts(&timeline, 100 * MS, 190 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_behind_others], 80 * MS);
+	timeline_free(&timeline);
+}
+
+/* A task that ran silently and sleeps was not behind others all that time. */
+static void test_ready_long_ago_is_no_wait(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
+	own(&timeline, &log, 300 * MS, 301 * MS, 1101 * MS, 40, 0);
+	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_behind_others], 0);
+	assert_int_equal(parts[PART_other_wait], 200 * MS);
+	timeline_free(&timeline);
+}
+
+/* But as long as the long step that it became ready in, it was. */
+static void test_ready_in_a_long_step(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	step_log_add(&log, PID, TID, 7, 90 * MS, 150 * MS);
+	step_log_add(&log, PID, TID + 1, 8, 150 * MS, 290 * MS);	/* of another loop */
+	step_log_add(&log, PID, TID, 30, 160 * MS, 200 * MS);	/* it had run by then */
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
+	own(&timeline, &log, 300 * MS, 301 * MS, 1101 * MS, 40, 0);
+	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_behind_others], 50 * MS);
+	timeline_free(&timeline);
+}
+
+static void test_ready_in_the_next_steps(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
+	own(&timeline, &log, 130 * MS, 131 * MS, 1031 * MS, 8, 0);
+	timeline_parts(&timeline, 100 * MS, 131 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_behind_others], 30 * MS);
+	timeline_free(&timeline);
+}
+
+static void test_merge(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline one = { 0 }, other = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	own(&one, &log, 1 * MS, 11 * MS, 10 * MS, 1, 0);
+	own(&other, &log, 20 * MS, 40 * MS, 40 * MS, 2, 20 * MS);
+	assert_int_equal(timeline_merge(&one, &other), 0);
+	timeline_parts(&one, 1 * MS, 40 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_loop_cpu], 10 * MS);
+	assert_int_equal(parts[PART_loop_blocked], 20 * MS);
+	timeline_free(&one);
+	timeline_free(&other);
+}
+
+static void test_spans_are_bounded(void **state)
+{
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	for (uint64_t i = 0; i < TIMELINE_MAX_SPANS + 10; i++)
+		assert_int_equal(timeline_add(&timeline, i % 2 ? PART_timer_wait : PART_client_wait,
+					      i * 10, i * 10 + 5),
+				 0);
+	assert_int_equal(timeline.spans.count, TIMELINE_MAX_SPANS);
+	assert_int_equal(timeline.lost, 10);
+	timeline_parts(&timeline, 0, 100000, parts, NULL, 0);
+	assert_int_equal(sum_of(parts), 100000);
+	timeline_free(&timeline);
+}
+
+static void test_behind_spans_are_bounded(void **state)
+{
+	struct timeline timeline = { 0 };
+	struct time_span behind[2];
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	for (uint64_t i = 0; i < 5; i++)
+		timeline_add(&timeline, PART_behind_others, i * 10, i * 10 + 5);
+	assert_int_equal(timeline_parts(&timeline, 0, 100, parts, behind, 2), 2);
+	assert_int_equal(parts[PART_behind_others], 25);
+	timeline_free(&timeline);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_known_is_other),
+		cmocka_unit_test(test_first_that_is_true),
+		cmocka_unit_test(test_own_time_is_split_as_measured),
+		cmocka_unit_test(test_unread_bytes_wait_for_others),
+		cmocka_unit_test(test_clock_unknown_unread_waits_whole),
+		cmocka_unit_test(test_ready_long_ago_is_no_wait),
+		cmocka_unit_test(test_ready_in_a_long_step),
+		cmocka_unit_test(test_ready_in_the_next_steps),
+		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_spans_are_bounded),
+		cmocka_unit_test(test_behind_spans_are_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
