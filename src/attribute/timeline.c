@@ -7,7 +7,7 @@
 
 #include "base/vec.h"
 
-#define READY_STEPS 2	/* what is ready runs in the next step, the task it wakes in the one after */
+#define READY_STEPS 2	/* what is ready runs in the next step, a task it wakes in the one after */
 
 static const struct {
 	const char *name, *text;
