@@ -71,17 +71,26 @@ static __always_inline void describe_socket(struct call_target *to, struct file 
 /* The open file behind a descriptor of the calling process, NULL: none. */
 static __always_inline struct file *file_of(int fd)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct file **files, *file = NULL;
-	struct fdtable *table;
+	unsigned int descriptors;
 
 	if (fd < 0 || fd >= MAX_FD)
 		return NULL;
-	table = BPF_CORE_READ(task, files, fdt);
-	if (!table || (__u32)fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	files = BPF_CORE_READ(table, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
+	/* helper since 5.11, commit 3ca1032ab7ab: plain loads, a third of the price */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
+
+		descriptors = table->max_fds;
+		files = table->fd;
+	} else {
+		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+		struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+
+		descriptors = BPF_CORE_READ(table, max_fds);
+		files = BPF_CORE_READ(table, fd);
+	}
+	if ((__u32)fd < descriptors)
+		bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	return file;
 }
 
@@ -155,26 +164,26 @@ static __always_inline void describe_call(struct call_target *to, __u32 number,
 	to->fd = -1;
 	switch (argument_kind(number)) {
 	case ARGUMENT_FD0:
-		describe_fd(to, (int)args[0]);
+		fd = (int)args[0];
 		break;
 	case ARGUMENT_PATH0:
 		describe_path(to, args[0]);
-		break;
+		return;
 	case ARGUMENT_PATH1:
 		describe_path(to, args[1]);
-		break;
+		return;
 	case ARGUMENT_POLL:
-		if (args[1] && !bpf_probe_read_user(&fd, sizeof(fd), (const void *)args[0]))
-			describe_fd(to, fd);
+		if (args[1])
+			bpf_probe_read_user(&fd, sizeof(fd), (const void *)args[0]);
 		break;
 	case ARGUMENT_SET:
 		fd = first_of_set(args[1]);
 		if (fd < 0)
 			fd = first_of_set(args[2]);
-		if (fd >= 0)
-			describe_fd(to, fd);
 		break;
 	}
+	if (fd != -1)
+		describe_fd(to, fd);
 }
 
 #endif

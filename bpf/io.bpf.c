@@ -64,6 +64,24 @@ static __always_inline void buffers_find(struct io_state *io)
 	}
 }
 
+/* The last bytes of a transfer may be in several buffers: adds those of the next one. */
+static __always_inline void tail_add(struct io_state *io, __u64 end, __u64 length)
+{
+	__u32 size = length < LS_TAIL_BYTES ? (__u32)length : LS_TAIL_BYTES;
+	__u32 had = io->tail_bytes & 15, kept = LS_TAIL_BYTES - size;
+	__u64 old, fresh = 0;
+
+	if (bpf_probe_read_user(&fresh, size, (const void *)(end - size)))
+		return;
+	if (kept > had)
+		kept = had;
+	__builtin_memcpy(&old, io->tail, sizeof(old));
+	if (kept)
+		fresh = fresh << (8 * kept & 63) | old >> (8 * (had - kept) & 63);
+	__builtin_memcpy(io->tail, &fresh, sizeof(fresh));
+	io->tail_bytes = kept + size;
+}
+
 /* Takes one buffer into head and tail. */
 __noinline int global_buffer_take(__u32 context, __u64 base, __u64 length, __u32 wanted)
 {
@@ -89,11 +107,7 @@ __noinline int global_buffer_take(__u32 context, __u64 base, __u64 length, __u32
 			s->io.head_bytes = at + size;
 	}
 	s->io.left -= length;
-	if (!s->io.left) {
-		size = length < LS_TAIL_BYTES ? (__u32)length : LS_TAIL_BYTES;
-		if (!bpf_probe_read_user(s->io.tail, size, (const void *)(base + length - size)))
-			s->io.tail_bytes = size;
-	}
+	tail_add(&s->io, base + length, length);
 	return 0;
 }
 
@@ -125,13 +139,36 @@ __noinline int global_payload_read(__u32 context, __u32 wanted)
 	return 0;
 }
 
+/* include/uapi/linux/in.h, in6.h: the beginning of both, and where the address is */
+struct user_address {
+	__u16 family, port;
+	__u8 rest[12];
+};
+
+/* The kernel forgets where a connection was to go once that failed: it was an argument. */
+static __always_inline void address_asked(struct connection *to, __u64 argument)
+{
+	struct user_address asked = {};
+
+	if (bpf_probe_read_user(&asked, 16, (const void *)argument))
+		return;
+	if (to->family == FD_INET && asked.family == AF_INET) {
+		__builtin_memcpy(to->address, asked.rest, 4);
+	} else if (to->family == FD_INET6 && asked.family == AF_INET6) {
+		bpf_probe_read_user(to->address, 16, (const void *)(argument + 8));
+	} else {
+		return;
+	}
+	to->peer_port = __builtin_bswap16(asked.port);
+}
+
 /*
  * Describes a socket that is not in the map.  TCP is remembered; others have no
  * state that tells of their end, so they are looked at anew each time.
  */
 static __always_inline struct connection *connection_new(struct scratch *s, struct sock *sk)
 {
-	struct connection *fresh = &s->connection;
+	struct connection *fresh = &s->connection, *connection;
 	__u16 type = BPF_CORE_READ(sk, sk_type);
 	__u64 key = (__u64)sk;
 
@@ -153,6 +190,8 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 	}
 	if (!connection_address(fresh, sk))
 		return fresh;
+	if (!fresh->peer_port && s->io.number == NR_CONNECT)
+		address_asked(fresh, s->io.args[1]);
 	if (type == SOCK_DGRAM) {
 		fresh->id = (key ^ (__u64)fresh->peer_port << 48) | 1;
 		fresh->flags = IO_DATAGRAM;
@@ -166,9 +205,19 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 		fresh->flags = IO_SEEN_OPENING;
 	if (s->io.number == NR_CONNECT && !s->io.result)
 		fresh->opened_ns = s->io.now;
-	if (s->io.number == NR_CONNECT && s->io.result && s->io.result != -EINPROGRESS)
+	if (s->io.number != NR_CONNECT)
+		return connection_insert(key, fresh);
+	bpf_map_delete_elem(&connections, &key); /* nobody said that an earlier one had ended */
+	if (s->io.result && s->io.result != -EINPROGRESS)
 		return fresh; /* it has no future */
-	return connection_insert(key, fresh);
+	connection = connection_insert(key, fresh);
+	if (s->io.result && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE) {
+		/* refused before it was known here */
+		bpf_map_delete_elem(&connections, &key);
+		s->io.result = -ECONNREFUSED;
+		return fresh;
+	}
+	return connection;
 }
 
 static __always_inline struct connection *connection_of(struct scratch *s, struct file *file,
@@ -181,7 +230,8 @@ static __always_inline struct connection *connection_of(struct scratch *s, struc
 
 	connection = bpf_map_lookup_elem(&connections, &key);
 	*ret_sk = sk;
-	if (connection)
+	if (connection && (s->io.number != NR_CONNECT || s->io.result == -EALREADY ||
+			   s->io.result == -EISCONN))
 		return connection;
 	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return NULL;
@@ -241,6 +291,7 @@ static __always_inline bool request_only(struct scratch *s, struct event_message
 	if (!same_process(slot->process))
 		return false;
 	walk_begin(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate);
+	s->walk.response = 1;
 	s->walk.scope = 0;
 	s->walk.host = 0;
 	s->stack.count = 0;
@@ -265,42 +316,68 @@ static __always_inline bool request_only(struct scratch *s, struct event_message
 	return true;
 }
 
-static __always_inline void message_send(struct scratch *s, struct connection *connection,
-					 struct sock *sk, int direction, struct loop_slot *slot,
-					 __u32 process, __u64 tstate, bool response)
+/* The connection at hand, in a function of its own: the verifier looks into it but once. */
+static __always_inline struct connection *connection_again(struct scratch *s)
 {
-	struct event_message *message = scratch_record(s, event_message);
-	__u64 id = bpf_get_current_pid_tgid();
+	__u64 key = s->io.socket;
+	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
+	return connection ? connection : &s->connection;
+}
+
+/* Records what begins a message, with the request and for a call the stack it is sent for. */
+__noinline int global_message_send(__u32 context, __u64 tstate, __u32 response)
+{
+	struct scratch *s = scratch_of(context);
+	__u64 id = bpf_get_current_pid_tgid();
+	struct connection *connection;
+	struct event_message *message;
+	struct loop_slot *slot;
+	__u32 process;
+
+	if (!s)
+		return 0;
+	slot = loop_of(s->io.loop);
+	connection = connection_again(s);
+	process = connection->process;
+	message = scratch_record(s, event_message);
 	record_begin(message, __builtin_offsetof(struct event_message, stack.frames),
 		     EVENT_MESSAGE, s->io.now, id >> 32, (__u32)id);
-	io_fill(s, &message->io, connection, sk, direction, slot);
+	io_fill(s, &message->io, connection, (struct sock *)s->io.socket,
+		direction_of(s->io.number), slot);
 	bpf_probe_read_kernel(message->head, LS_HEAD_BYTES, s->payload);
 	if (connection->family == FD_UNIX)
-		unix_peer_name(message->unix_path, sk);
+		unix_peer_name(message->unix_path, (struct sock *)s->io.socket);
 	if (!slot && !response) {
 		global_thread_tstate(CONTEXT_SYSCALL, process, (__u32)id);
 		tstate = s->walk.tstate;
 	}
-	if (response ? !request_only(s, message, slot, connection->flags & IO_TLS)
-		     : !record_python(s, CONTEXT_SYSCALL, process, slot, tstate))
-		return;
+	if (response && (!slot || !request_only(s, message, slot, connection->flags & IO_TLS)))
+		return 0;
+	if (!response && !record_python(s, CONTEXT_SYSCALL, process, slot, tstate))
+		return 0;
 	if (!message->request.task)
 		message->header.flags |= EVENT_F_NO_TASK;
 	record_send_stack(message, false);
+	return 0;
 }
 
-static __always_inline void transfer_send(struct scratch *s, struct connection *connection,
-					  struct sock *sk, int direction, struct loop_slot *slot)
+/* Records a transfer that begins nothing. */
+__noinline int global_transfer_send(__u32 context)
 {
-	struct event_transfer *transfer = &s->transfer;
+	struct scratch *s = scratch_of(context);
 	__u64 id = bpf_get_current_pid_tgid();
-	__u32 size = s->io.head_bytes;
+	struct event_transfer *transfer;
+	__u32 size;
 
+	if (!s)
+		return 0;
+	transfer = &s->transfer;
 	record_begin(transfer, __builtin_offsetof(struct event_transfer, head), EVENT_TRANSFER,
 		     s->io.now, id >> 32, (__u32)id);
-	io_fill(s, &transfer->io, connection, sk, direction, slot);
-	size = (size + 7) & ~7u;
+	io_fill(s, &transfer->io, connection_again(s), (struct sock *)s->io.socket,
+		direction_of(s->io.number), loop_of(s->io.loop));
+	size = (s->io.head_bytes + 7) & ~7u;
 	if (size > LS_HEAD_BYTES)
 		size = LS_HEAD_BYTES;
 	if (size)
@@ -308,33 +385,28 @@ static __always_inline void transfer_send(struct scratch *s, struct connection *
 	size += __builtin_offsetof(struct event_transfer, head);
 	transfer->header.size = size;
 	emit(transfer, size, false);
+	return 0;
 }
 
-/* A socket of the kind that requests and their answers go through. */
-static __always_inline void served_io(struct scratch *s, struct connection *connection,
-				      struct sock *sk, int direction, struct loop_slot *slot)
+/* A socket of the kind that requests and their answers go through; IO_RECORD_*. */
+static __always_inline int served_io(struct scratch *s, struct connection *connection,
+				     int direction, const struct loop_slot *slot)
 {
 	global_payload_read(CONTEXT_SYSCALL, LS_HEAD_BYTES);
 	if (is_tls(s))
 		connection->flags |= IO_TLS;
-	if (direction == IO_RECEIVE) {
-		transfer_send(s, connection, sk, direction, slot);
-		return;
-	}
-	if (slot && (begins_response(s) || connection->flags & IO_TLS)) {
-		message_send(s, connection, sk, direction, slot, slot->process, slot->tstate,
-			     true);
-		return;
-	}
+	if (direction == IO_RECEIVE)
+		return IO_RECORD_TRANSFER;
+	if (slot && (begins_response(s) || connection->flags & IO_TLS))
+		return IO_RECORD_RESPONSE;
 	if (s->io.head_bytes > CHUNK_HEAD_BYTES)
 		s->io.head_bytes = CHUNK_HEAD_BYTES;
-	transfer_send(s, connection, sk, direction, slot);
+	return IO_RECORD_TRANSFER;
 }
 
-/* A connection to a peer: what begins a call is recorded with its call site. */
-static __always_inline void client_io(struct scratch *s, struct connection *connection,
-				      struct sock *sk, int direction, struct loop_slot *slot,
-				      __u32 process, __u64 tstate)
+/* A connection to a peer: what begins a call is recorded with its call site; IO_RECORD_*. */
+static __always_inline int client_io(struct scratch *s, struct connection *connection,
+				     int direction, const struct loop_slot *slot)
 {
 	__u64 step = slot ? slot->seq : (__u32)bpf_get_current_pid_tgid();
 	bool continued;
@@ -342,8 +414,7 @@ static __always_inline void client_io(struct scratch *s, struct connection *conn
 	if (direction == IO_RECEIVE) {
 		global_payload_read(CONTEXT_SYSCALL, RECEIVED_HEAD_BYTES);
 		connection->sent_ns = 0;
-		transfer_send(s, connection, sk, direction, slot);
-		return;
+		return IO_RECORD_TRANSFER;
 	}
 	s->io.head_bytes = 0;
 	if (direction == IO_SEND)
@@ -354,14 +425,14 @@ static __always_inline void client_io(struct scratch *s, struct connection *conn
 		connection->sent_ns = s->io.now;
 		connection->sent_step = step;
 	}
-	if (continued)
-		transfer_send(s, connection, sk, direction, slot);
-	else
-		message_send(s, connection, sk, direction, slot, process, tstate, false);
+	return continued ? IO_RECORD_TRANSFER : IO_RECORD_CALL;
 }
 
-/* The call whose registers are in the scratch slot has ended; see sys_exit. */
-__noinline int global_socket_io(__u32 context, __u32 process, __u64 tstate)
+/*
+ * The call whose registers are in the scratch slot has ended: what is it worth?
+ * IO_RECORD_*, which the caller has to see to: functions do not go deeper than 8.
+ */
+__noinline int global_socket_io(__u32 context, __u32 process)
 {
 	struct scratch *s = scratch_of(context);
 	struct connection *connection;
@@ -371,21 +442,19 @@ __noinline int global_socket_io(__u32 context, __u32 process, __u64 tstate)
 	int direction;
 
 	if (!s)
-		return 0;
+		return IO_RECORD_NONE;
 	direction = direction_of(s->io.number);
 	file = file_of((int)s->io.args[0]);
 	if (!file)
-		return 0;
+		return IO_RECORD_NONE;
 	connection = connection_of(s, file, &sk);
 	if (!connection || connection->role == ROLE_OTHER)
-		return 0;
+		return IO_RECORD_NONE;
+	s->io.socket = (__u64)sk;
 	slot = loop_of(s->io.loop);
 	connection->tgid = bpf_get_current_pid_tgid() >> 32;
 	connection->process = process;
 	connection->loop = s->io.loop;
-	if (connection->role == ROLE_SERVER)
-		served_io(s, connection, sk, direction, slot);
-	else
-		client_io(s, connection, sk, direction, slot, process, tstate);
-	return 0;
+	return connection->role == ROLE_SERVER ? served_io(s, connection, direction, slot)
+					       : client_io(s, connection, direction, slot);
 }

@@ -11,7 +11,11 @@ enum {
 	NR_SENDTO = 44, NR_RECVFROM = 45, NR_SENDMSG = 46, NR_RECVMSG = 47, NR_SENDMMSG = 307,
 };
 
-#define EINPROGRESS 115	/* include/uapi/asm-generic/errno.h */
+/* include/uapi/asm-generic/errno.h */
+#define EISCONN 106
+#define ECONNREFUSED 111
+#define EALREADY 114
+#define EINPROGRESS 115
 
 static __always_inline bool is_transfer(long number)
 {
@@ -20,6 +24,31 @@ static __always_inline bool is_transfer(long number)
 	       number == NR_CONNECT || number == NR_SENDMMSG;
 }
 
-int global_socket_io(__u32 context, __u32 process, __u64 tstate);
+enum {
+	IO_RECORD_NONE = 0,
+	IO_RECORD_TRANSFER,
+	IO_RECORD_RESPONSE,
+	IO_RECORD_CALL,
+};
+
+int global_socket_io(__u32 context, __u32 process);
+int global_transfer_send(__u32 context);
+int global_message_send(__u32 context, __u64 tstate, __u32 response);
+
+/* Records the transfer whose registers are in the scratch slot. */
+static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate)
+{
+	switch (global_socket_io(context, process)) {
+	case IO_RECORD_TRANSFER:
+		global_transfer_send(context);
+		break;
+	case IO_RECORD_RESPONSE:
+		global_message_send(context, tstate, 1);
+		break;
+	case IO_RECORD_CALL:
+		global_message_send(context, tstate, 0);
+		break;
+	}
+}
 
 #endif

@@ -153,6 +153,7 @@ struct task_struct {
 	int exit_code;
 	struct task_struct *group_leader;
 	__u64 utime, stime;
+	__u64 start_time;	/* CLOCK_MONOTONIC */
 	__u64 start_boottime;
 	struct sched_info sched_info;
 	struct sched_entity se;

@@ -11,6 +11,7 @@ struct loop_map loops SEC(".maps");
 struct code_role_map code_roles SEC(".maps");
 struct followed_map followed SEC(".maps");
 struct connection_map connections SEC(".maps");
+struct key_memo_map key_memos SEC(".maps");
 struct scratch_map scratch SEC(".maps");
 struct fault_map faults SEC(".maps");
 struct counter_map counters SEC(".maps");

@@ -81,6 +81,17 @@ struct connection_map {
 	__type(value, struct connection);
 };
 
+struct key_memo {
+	__u64 words[64];	/* address of a key | LS_KEY_* << 48, by its position */
+};
+
+struct key_memo_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LS_MAX_PROCESSES);
+	__type(key, __u32);
+	__type(value, struct key_memo);
+};
+
 struct scratch_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CONTEXT_COUNT);
@@ -111,6 +122,7 @@ extern struct loop_map loops SEC(".maps");		/* memory-mapped by user space */
 extern struct code_role_map code_roles SEC(".maps");	/* code objects that lead to a request */
 extern struct followed_map followed SEC(".maps");	/* tgids whose children are reported */
 extern struct connection_map connections SEC(".maps");	/* by address of the struct sock */
+extern struct key_memo_map key_memos SEC(".maps");	/* keys of ASGI scopes, by process slot */
 extern struct scratch_map scratch SEC(".maps");
 extern struct fault_map faults SEC(".maps");		/* stack of the fault a loop sleeps in */
 extern struct counter_map counters SEC(".maps");

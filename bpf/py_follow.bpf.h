@@ -17,6 +17,15 @@ static __always_inline const struct code_role *ls_code_role(const struct process
 
 	return bpf_map_lookup_elem(&code_roles, &key);
 }
+
+/* Where the key at a position of a scope is remembered; NULL: nowhere. */
+static __always_inline __u64 *ls_key_memo(const struct scratch *s, __u32 i)
+{
+	__u32 process = s->walk.process;
+	struct key_memo *memo = bpf_map_lookup_elem(&key_memos, &process);
+
+	return memo ? &memo->words[i & 63] : 0;
+}
 #endif
 
 /* Instance attribute: by index of the shared keys, by name in a dictionary of its own. */

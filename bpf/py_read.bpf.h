@@ -24,7 +24,7 @@ int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start);
 int global_awaiter_of(__u32 context, __u64 node);
 int global_task_serial(__u32 context, __u64 task, __u32 copy);
 int global_scope_read(__u32 context, __u64 scope);
-int global_scope_entry(__u32 context, __u64 key, __u64 value);
+int global_scope_entry(__u32 context, __u32 i, __u64 key, __u64 value);
 int global_current_task(__u32 context);
 int global_current_entry(__u32 context, __u64 loop, __u64 task);
 int global_frames_walk(__u32 context);
@@ -43,8 +43,8 @@ int global_request_task(__u32 context, __u64 task);
 #define TASK_SERIAL(s, config, task, copy) \
 	global_task_serial((s)->walk.context, (task), (copy))
 #define SCOPE_READ(s, config, scope) global_scope_read((s)->walk.context, (scope))
-#define SCOPE_ENTRY(s, config, key, value) \
-	global_scope_entry((s)->walk.context, (key), (value))
+#define SCOPE_ENTRY(s, config, i, key, value) \
+	global_scope_entry((s)->walk.context, (i), (key), (value))
 #define REQUEST_TASK(s, config, task) global_request_task((s)->walk.context, (task))
 #define CURRENT_ENTRY(s, loop, task) \
 	global_current_entry((s)->walk.context, (loop), (task))
@@ -94,6 +94,24 @@ static __always_inline __u64 field_u64(const __u8 *buffer, __u32 offset)
 static __always_inline __u32 field_u32(const __u8 *buffer, __u32 offset)
 {
 	return *(const __u32 *)(buffer + (offset & 0x7c));
+}
+
+#define OBJECT_BYTES 48	/* of an object that are read at once: the head of str, int, tuple */
+
+/* Reads the head of an object to s->key; its fields are then had without further reads. */
+static __always_inline long object_load(struct scratch *s, __u64 object)
+{
+	return object ? ls_read_user(s->key, OBJECT_BYTES, object) : -1;
+}
+
+static __always_inline __u64 loaded_u64(const struct scratch *s, __u32 offset)
+{
+	return *(const __u64 *)(s->key + (offset & 0x38));
+}
+
+static __always_inline __u32 loaded_u32(const struct scratch *s, __u32 offset)
+{
+	return *(const __u32 *)(s->key + (offset & 0x3c));
 }
 
 static __always_inline __u64 untag(const struct process_config *config, __u64 reference)

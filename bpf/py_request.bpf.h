@@ -22,6 +22,11 @@ static __always_inline void scope_take(struct scratch *s, const struct process_c
 		s->walk.faults |= WALK_REQUEST_FAULT;
 }
 
+static __always_inline bool is_awaited(const struct process_config *config, __u64 type)
+{
+	return type && (type == config->type_task || type == config->type_future);
+}
+
 /* Called for each frame of a walk: remembers the innermost scope and the worker's host task. */
 static __always_inline void frame_follow(struct scratch *s, const struct process_config *config,
 					 __u64 code)
@@ -33,35 +38,38 @@ static __always_inline void frame_follow(struct scratch *s, const struct process
 	end = FOLLOW(s, config, code, s->walk.address, 0) & 0xff;
 	if (end == LS_END_SCOPE)
 		scope_take(s, config);
-	else if (end == LS_END_TASK || end == LS_END_FUTURE)
+	else if ((end == LS_END_TASK || end == LS_END_FUTURE) &&
+		 is_awaited(config, type_of(config, s->walk.value)))
 		s->walk.host = s->walk.value;
+	else if (end == LS_END_SERVER)
+		s->request.app = s->walk.value;
 }
 
 /* Copies an ASCII str to a zeroed buffer of `size` bytes; returns its length. */
-static __always_inline __u16 text_copy(const struct process_config *config, __u64 object,
-				       char *to, __u32 size)
+static __always_inline __u16 text_copy(struct scratch *s, const struct process_config *config,
+				       __u64 object, char *to, __u32 size)
 {
 	const struct py_layout *layout = &config->layout;
 	__u64 length;
-	__u32 state, bytes;
+	__u32 bytes;
 
-	if (type_of(config, object) != config->type_unicode ||
-	    read_u64(object + layout->unicode_length, &length) ||
-	    read_u32(object + layout->unicode_state, &state))
+	if (object_load(s, object) || loaded_u64(s, layout->ob_type) != config->type_unicode)
 		return 0;
+	length = loaded_u64(s, layout->unicode_length);
 	if (length > 0xffff)
 		length = 0xffff;
 	bytes = length < size ? (__u32)length : size;
-	if (state >> 6 & 1 && bytes && bytes <= size)
+	if (loaded_u32(s, layout->unicode_state) >> 6 & 1 && bytes && bytes <= size)
 		ls_read_user(to, bytes, object + layout->unicode_ascii);
 	return (__u16)length;
 }
 
-static __always_inline __u32 scope_type_of(const struct process_config *config, __u64 object)
+static __always_inline __u32 scope_type_of(struct scratch *s, const struct process_config *config,
+					   __u64 object)
 {
 	char text[16] = {};
 
-	text_copy(config, object, text, 15);
+	text_copy(s, config, object, text, 15);
 	if (*(__u32 *)text == 0x70747468 && !text[4]) /* http */
 		return SCOPE_HTTP;
 	if (*(__u32 *)text == 0x73626577) /* webs */
@@ -72,39 +80,58 @@ static __always_inline __u32 scope_type_of(const struct process_config *config, 
 }
 
 /* Port of a tuple (host, port); 0 when it is none. */
-static __always_inline __u16 port_of_client(const struct process_config *config, __u64 client)
+static __always_inline __u16 port_of_client(struct scratch *s, const struct process_config *config,
+					    __u64 client)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 size, port;
+	__u64 port;
 	__u32 digit;
 
-	if (!client || read_u64(client + layout->var_size, &size) || size != 2 ||
-	    read_u64(client + layout->tuple_items + 8, &port) ||
-	    type_of(config, port) != config->type_long ||
-	    read_u32(port + layout->long_digit, &digit))
+	if (object_load(s, client) || loaded_u64(s, layout->var_size) != 2)
 		return 0;
+	port = loaded_u64(s, layout->tuple_items + 8);
+	if (object_load(s, port) || loaded_u64(s, layout->ob_type) != config->type_long)
+		return 0;
+	digit = loaded_u32(s, layout->long_digit);
 	return digit <= 0xffff ? (__u16)digit : 0;
 }
 
-/* Takes one entry of an ASGI scope into s->request, if it is one of those wanted. */
+#define MEMO_CONTEXT DICT_ENTRIES	/* positions of scope["fastapi"] come after the scope's */
+#define CONTEXT_ENTRIES 8
+#define MEMO_ADDRESS_BITS 48	/* the rest of a word has the LS_KEY_* */
+
+/*
+ * Which key the entry at position `i` of a scope has.  A server makes all its scopes
+ * with the same constants in the same order: what was there last time is known.
+ */
+static __always_inline __u32 scope_key(struct scratch *s, const struct process_config *config,
+				       __u32 i, __u64 key)
+{
+	__u64 *memo = ls_key_memo(s, i), id;
+
+	if (memo && (*memo << 16) == (key << 16))
+		return (__u32)(*memo >> MEMO_ADDRESS_BITS);
+	id = KEY_OF(s, config, key);
+	if (memo && !(key >> MEMO_ADDRESS_BITS)) /* in one word: other loops write it, too */
+		*memo = key | id << MEMO_ADDRESS_BITS;
+	return (__u32)id;
+}
+
+/* Takes entry `i` of an ASGI scope into s->request, if it is one of those wanted. */
 static __always_inline int scope_entry(struct scratch *s, const struct process_config *config,
-				       __u64 key, __u64 value)
+				       __u32 i, __u64 key, __u64 value)
 {
 	struct request_record *to = &s->request;
 
-	switch (KEY_OF(s, config, key)) {
+	switch (scope_key(s, config, i, key)) {
 	case LS_KEY_TYPE:
-		to->scope_type = scope_type_of(config, value);
+		to->scope_type = scope_type_of(s, config, value);
 		break;
 	case LS_KEY_METHOD:
-		text_copy(config, value, to->method, sizeof(to->method) - 1);
+		text_copy(s, config, value, to->method, sizeof(to->method) - 1);
 		break;
 	case LS_KEY_PATH:
-		to->path_len = text_copy(config, value, to->path, sizeof(to->path));
-		break;
-	case LS_KEY_ROOT_PATH:
-		to->root_path_len = text_copy(config, value, to->root_path,
-					      sizeof(to->root_path));
+		to->path_len = text_copy(s, config, value, to->path, sizeof(to->path));
 		break;
 	case LS_KEY_ROUTE:
 		to->route = value;
@@ -118,8 +145,12 @@ static __always_inline int scope_entry(struct scratch *s, const struct process_c
 	case LS_KEY_ROUTER:
 		to->router = value;
 		break;
+	case LS_KEY_CONTEXT:
+		to->context = value;
+		break;
 	case LS_KEY_CLIENT:
-		to->client_port = port_of_client(config, value);
+		if (!s->walk.response)
+			to->client_port = port_of_client(s, config, value);
 		break;
 	case LS_KEY_FASTAPI:
 		s->walk.value = value;
@@ -128,27 +159,35 @@ static __always_inline int scope_entry(struct scratch *s, const struct process_c
 	return 0;
 }
 
+/* Takes the entries of the loaded dictionary, whose positions count from `first` on. */
+static __always_inline void entries_take(struct scratch *s, const struct process_config *config,
+					 __u32 first, __u32 limit)
+{
+	const __u64 *memo = ls_key_memo(s, first);
+
+	for (__u32 i = 0; i < limit; i++) {
+		if (i >= s->walk.entries)
+			break;
+		/* most entries are known to be none of those wanted */
+		if (memo && memo[i] && memo[i] == entry_key(s, i))
+			continue;
+		SCOPE_ENTRY(s, config, first + i, entry_key(s, i), entry_value(s, i));
+	}
+}
+
 /* Takes route, method and so on out of an ASGI scope, into s->request. */
 static __always_inline int scope_read(struct scratch *s, const struct process_config *config,
 				      __u64 scope)
 {
-	struct request_record *to = &s->request;
-
-	to->scope = scope;
+	s->request.scope = scope;
 	s->walk.value = 0; /* the "fastapi" dictionary */
 	if (dict_load(s, config, scope)) {
 		s->walk.faults |= WALK_REQUEST_FAULT;
 		return 0;
 	}
-	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
-		if (i >= s->walk.entries)
-			break;
-		SCOPE_ENTRY(s, config, entry_key(s, i), entry_value(s, i));
-	}
-	if (s->walk.value) {
-		DICT_FIND(s, config, s->walk.value, LS_KEY_CONTEXT);
-		to->context = s->walk.found;
-	}
+	entries_take(s, config, 0, DICT_ENTRIES);
+	if (s->walk.value && !dict_load(s, config, s->walk.value))
+		entries_take(s, config, MEMO_CONTEXT, CONTEXT_ENTRIES);
 	return 0;
 }
 
@@ -164,7 +203,7 @@ static __always_inline void message_read(struct scratch *s, const struct process
 	if (type_of(config, message) != config->type_dict)
 		return;
 	DICT_FIND(s, config, message, LS_KEY_TYPE);
-	text_copy(config, s->walk.found, text, 20);
+	text_copy(s, config, s->walk.found, text, 20);
 	/* "http.response.start", "http.response.body" */
 	start = text[14] == 's' && text[15] == 't';
 	if (*(__u32 *)text != 0x70747468 || (!start && (text[14] != 'b' || text[15] != 'o'))) {
@@ -180,11 +219,15 @@ static __always_inline void message_read(struct scratch *s, const struct process
 
 #define PARTIALS 3	/* one inside the other */
 
-/* Code object of a function, bound method or partial; 0 for any other callable. */
-static __always_inline __u64 callable_code(const struct process_config *config, __u64 callable)
+/*
+ * Code object of a function, bound method or partial, of the generator that the method of a
+ * context manager runs; of any other callable, such as a class, the callable itself.
+ */
+static __always_inline __u64 callable_code(struct scratch *s, const struct process_config *config,
+					   __u64 callable)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 type = type_of(config, callable), code;
+	__u64 type = type_of(config, callable), code, self = 0, inside;
 
 	for (__u32 i = 0; i < PARTIALS && type == config->type_partial; i++) {
 		if (read_u64(callable + layout->partial_fn, &callable))
@@ -192,13 +235,19 @@ static __always_inline __u64 callable_code(const struct process_config *config, 
 		type = type_of(config, callable);
 	}
 	if (type == config->type_method) {
-		if (read_u64(callable + layout->method_func, &callable))
+		if (read_u64(callable + layout->method_self, &self) ||
+		    read_u64(callable + layout->method_func, &callable))
 			return 0;
 		type = type_of(config, callable);
 	}
-	if (type != config->type_function || read_u64(callable + layout->function_code, &code))
+	if (type != config->type_function)
+		return callable;
+	if (read_u64(callable + layout->function_code, &code))
 		return 0;
-	return code;
+	if (!self || (FOLLOW(s, config, code, 0, self) & 0xff) != LS_END_GENERATOR)
+		return code;
+	inside = s->walk.value ? code_of_frame(config, s->walk.value + layout->gen_frame) : 0;
+	return inside ? inside : code;
 }
 
 /* One task on the way to the root of a request; non-zero when it is the root. */
@@ -213,6 +262,7 @@ static __always_inline int request_task(struct scratch *s, const struct process_
 		to->task = task;
 		to->task_code = code;
 		TASK_SERIAL(s, config, task, 1);
+		to->root_serial = s->walk.value;
 	}
 	to->root = task;
 	to->root_code = code;
@@ -246,7 +296,7 @@ static __always_inline int request_find(struct scratch *s, const struct process_
 	}
 	if (s->walk.address)
 		s->walk.faults |= WALK_PARENT_LIMIT;
-	if (s->request.root) {
+	if (s->request.root != s->request.task) {
 		TASK_SERIAL(s, config, s->request.root, 0);
 		s->request.root_serial = s->walk.value;
 	}

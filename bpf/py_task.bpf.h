@@ -122,15 +122,18 @@ static __always_inline int awaiter_of(struct scratch *s, const struct process_co
 		s->walk.address = is_set ? first_of_set(config, next) : next;
 		return 0;
 	}
-	read_u64(node + layout->future_callback0, &next);
-	if (!next) {
-		if (read_u64(node + layout->future_callbacks, &items) || !items ||
-		    read_u64(items + layout->list_items, &items) || !items ||
-		    read_u64(items, &item) || !item ||
-		    read_u64(item + layout->tuple_items, &next))
+	/* a future of a thread's has one that passes its cancellation on, then the waiter */
+	for (__u32 i = 0; i < 2 && !s->walk.address; i++) {
+		if (!i)
+			read_u64(node + layout->future_callback0, &next);
+		else if (read_u64(node + layout->future_callbacks, &items) || !items ||
+			 read_u64(items + layout->list_items, &items) || !items ||
+			 read_u64(items, &item) || !item ||
+			 read_u64(item + layout->tuple_items, &next))
 			return 0;
+		if (next)
+			s->walk.address = waiter_of_callback(s, config, next);
 	}
-	s->walk.address = waiter_of_callback(s, config, next);
 	return 0;
 }
 
@@ -166,22 +169,23 @@ static __always_inline int task_serial(struct scratch *s, const struct process_c
 	const struct py_layout *layout = &config->layout;
 	__u64 *words = (__u64 *)s->name, *kept = (__u64 *)s->request.task_name;
 	__u64 name, type, serial = 0, length;
-	__u32 digits[2] = {};
 
 	s->walk.value = 0;
 	if (read_u64(task + layout->task_name, &name) || !name)
 		return 0;
-	type = type_of(config, name);
+	if (object_load(s, name))
+		return 0;
+	type = loaded_u64(s, layout->ob_type);
 	if (type == config->type_long) {
 		/* at most 60 bits: two digits of 30 */
-		if (ls_read_user(digits, sizeof(digits), name + layout->long_digit) ||
-		    read_u64(name + layout->long_tag, &length))
-			return 0;
-		s->walk.value = length >> 3 > 1 ? digits[0] | (__u64)digits[1] << 30 : digits[0];
+		s->walk.value = loaded_u32(s, layout->long_digit);
+		if (loaded_u64(s, layout->long_tag) >> 3 > 1)
+			s->walk.value |= (__u64)loaded_u32(s, layout->long_digit + 4) << 30;
 		return 0;
 	}
-	if (type != config->type_unicode || read_u64(name + layout->unicode_length, &length))
+	if (type != config->type_unicode)
 		return 0;
+	length = loaded_u64(s, layout->unicode_length);
 	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
 		words[i] = 0;
 	if (length > SCRATCH_NAME_BYTES - 1)

@@ -45,10 +45,10 @@ __noinline int global_task_serial(__u32 context, __u64 task, __u32 copy)
 	return task_serial(s, config, task, copy);
 }
 
-__noinline int global_scope_entry(__u32 context, __u64 key, __u64 value)
+__noinline int global_scope_entry(__u32 context, __u32 i, __u64 key, __u64 value)
 {
 	WITH_SCRATCH(context);
-	return scope_entry(s, config, key, value);
+	return scope_entry(s, config, i, key, value);
 }
 
 __noinline int global_scope_read(__u32 context, __u64 scope)
@@ -130,6 +130,6 @@ __noinline int global_message_read(__u32 context)
 __noinline int global_callable_code(__u32 context, __u64 callable)
 {
 	WITH_SCRATCH(context);
-	s->walk.value = callable_code(config, callable);
+	s->walk.value = callable_code(s, config, callable);
 	return 0;
 }

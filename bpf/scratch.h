@@ -27,7 +27,7 @@ struct walk_state {
 	__u32 entries;		/* of the dictionary at hand */
 	__u32 entry_size;
 	__u32 faults;		/* WALK_*: what went wrong on the way */
-	__u32 pad;
+	__u32 response;		/* the connection is known: who asked need not be read */
 };
 
 #define WALK_REQUEST_FAULT 1	/* a scope could not be read */
@@ -72,8 +72,17 @@ struct connection {
 	__u32 pad;
 };
 
+struct call_end {	/* of a call that is to be recorded */
+	__u64 start_ns, duration_ns, run_delay_ns;
+	__s64 result;
+	__u32 number;
+	__u16 flags;
+	__u16 pad;
+};
+
 struct io_state {	/* of the system call at hand */
-	__u64 args[3];
+	__u64 socket;		/* address of the struct sock */
+	__u64 args[4];
 	__s64 result;
 	__u64 now;
 	__u32 number;
@@ -92,6 +101,7 @@ struct io_state {	/* of the system call at hand */
 struct scratch {
 	struct walk_state walk;
 	struct io_state io;
+	struct call_end call_end;
 	struct connection connection;	/* of a socket that is not remembered */
 	__u8 payload[2 * LS_HEAD_BYTES];	/* twice: the verifier counts offset and length */
 	__u8 frame[SCRATCH_FRAME_BYTES];

@@ -58,19 +58,27 @@ static __always_inline void epoll_seen(struct scratch *s, __u32 tgid, __u32 tid,
 	loop_seen(s, tgid, tid, epoll_fd, *process, now);
 }
 
-struct call_end {
-	__u64 start_ns, duration_ns, run_delay_ns;
-	long result;
-	__u32 number;
-	__u16 flags;
+/* What is left to do when the end of a call was accounted for: functions go 8 deep at most. */
+enum {
+	LOOP_NOTHING = 0,
+	LOOP_RECORD_CALL,
+	LOOP_RECORD_HOLDER,
 };
 
 /* Records a slow call of the calling thread with stack, request and descriptor. */
-static __noinline int call_record(struct scratch *s, struct loop_slot *slot,
-				  const struct call_end *end, __u64 now)
+__noinline int global_call_record(__u32 context, __s32 index)
 {
-	struct event_call *call = scratch_record(s, event_call);
+	struct scratch *s = scratch_of(context);
+	struct loop_slot *slot = loop_of(index);
+	const struct call_end *end;
+	struct event_call *call;
+	__u64 now;
 
+	if (!s || !slot)
+		return 0;
+	now = s->io.now;
+	end = &s->call_end;
+	call = scratch_record(s, event_call);
 	record_begin(call, __builtin_offsetof(struct event_call, stack.frames), EVENT_CALL, now,
 		     slot->tgid, slot->tid);
 	call->header.flags = end->flags;
@@ -102,14 +110,21 @@ static __noinline int call_record(struct scratch *s, struct loop_slot *slot,
  * holder on any CPU: it sleeps with the GIL.  Its stack stands still, so the
  * waiter, who shares its memory, can walk it.
  */
-static __noinline int holder_asleep(struct scratch *s, struct loop_slot *slot, __u64 now)
+__noinline int global_holder_asleep(__u32 context, __s32 index)
 {
-	struct process_config *config = process_of_slot(slot->process);
-	struct event_sample *sample = scratch_record(s, event_sample);
-	__u32 process = slot->process, tid = 0;
+	struct scratch *s = scratch_of(context);
+	struct loop_slot *slot = loop_of(index);
 	struct process_runtime *runtime;
+	struct process_config *config;
+	struct event_sample *sample;
+	__u32 process, tid = 0;
 	__u64 tstate;
 
+	if (!s || !slot)
+		return 0;
+	process = slot->process;
+	config = process_of_slot(process);
+	sample = scratch_record(s, event_sample);
 	runtime = bpf_map_lookup_elem(&process_runtimes, &process);
 	if (!config || !runtime || runtime->holder_ns >= slot->gil_start_ns)
 		return 0;
@@ -118,7 +133,7 @@ static __noinline int holder_asleep(struct scratch *s, struct loop_slot *slot, _
 		return 0;
 	read_u32(tstate + config->layout.tstate_native_thread_id, &tid);
 	record_begin(sample, __builtin_offsetof(struct event_sample, stack.frames), EVENT_HOLDER,
-		     now, slot->tgid, tid);
+		     s->io.now, slot->tgid, tid);
 	sample->process = process;
 	sample->number = -1;
 	sample->holder_for_ns = slot->gil_ns;
@@ -139,80 +154,80 @@ static __always_inline bool is_gil_futex(const struct loop_slot *slot,
 	return regs->number == NR_FUTEX && config && in_gil(config, regs->args[0]);
 }
 
-/* A call that slept ends. */
-static __always_inline void slept_end(struct scratch *s, struct loop_slot *slot,
+/* A call that slept ends; LOOP_*. */
+static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
 				      const struct call_registers *regs, long result, __u64 now)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	__u64 delay = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
 	__u64 wall = since(now, slot->call_start_ns);
-	struct call_end end = {};
+	struct call_end *end = &s->call_end;
 
 	if (will_restart(result)) {
 		slot->flags |= SLOT_RESTARTING;
-		return;
+		return LOOP_NOTHING;
 	}
 	if (delay > wall)
 		delay = wall;
-	end.start_ns = slot->call_start_ns;
-	end.run_delay_ns = delay;
-	end.duration_ns = less(wall - delay, slot->call_stopped_ns);
-	end.result = result;
-	end.number = slot->call_number;
+	end->flags = 0;
+	end->start_ns = slot->call_start_ns;
+	end->run_delay_ns = delay;
+	end->duration_ns = less(wall - delay, slot->call_stopped_ns);
+	end->result = result;
+	end->number = slot->call_number;
 	if (slot->flags & SLOT_RESTARTING)
-		end.flags |= EVENT_F_RESTARTED;
+		end->flags |= EVENT_F_RESTARTED;
 	if (slot->flags & SLOT_CALL_BEFORE)
-		end.flags |= EVENT_F_SINCE_BEFORE;
+		end->flags |= EVENT_F_SINCE_BEFORE;
 	slot->parts.runnable_ns += delay;
 	slot->call_start_ns = 0;
 	slot->on_ns = now;
 	if (slot->flags & SLOT_GIL_CALL) {
 		if (!slot->gil_ns)
-			slot->gil_start_ns = end.start_ns;
-		slot->gil_ns += end.duration_ns;
+			slot->gil_start_ns = end->start_ns;
+		slot->gil_ns += end->duration_ns;
 		slot->gil_last_ns = now;
 		slot->gil_slices++;
-		slot->parts.gil_ns += end.duration_ns;
+		slot->parts.gil_ns += end->duration_ns;
 		slot->flags &= ~SLOT_GIL_CALL;
-		if (slot->gil_slices % HOLDER_SLICES == 0)
-			holder_asleep(s, slot, now);
-		return;
+		return slot->gil_slices % HOLDER_SLICES == 0 ? LOOP_RECORD_HOLDER
+							     : LOOP_NOTHING;
 	}
 	slot->calls++;
-	slot->parts.calls_ns += end.duration_ns;
-	if (end.duration_ns < probe.slow_call_ns)
-		return;
+	slot->parts.calls_ns += end->duration_ns;
+	if (end->duration_ns < probe.slow_call_ns)
+		return LOOP_NOTHING;
 	slot->slow_calls++;
-	slot->slow_call_ns += end.duration_ns;
-	call_record(s, slot, &end, now);
+	slot->slow_call_ns += end->duration_ns;
+	return LOOP_RECORD_CALL;
 }
 
-/* A call that never slept ends: slow only when it kept the CPU in the kernel. */
-static __always_inline void awake_end(struct scratch *s, struct loop_slot *slot,
+/* A call that never slept ends: slow only when it kept the CPU in the kernel; LOOP_*. */
+static __always_inline int awake_end(struct scratch *s, struct loop_slot *slot,
 				      const struct call_registers *regs, long result, __u64 now)
 {
 	__u64 start = slot->enter_ns ? slot->enter_ns : slot->kernel_sample_ns;
+	struct call_end *end = &s->call_end;
 	struct task_struct *task;
-	struct call_end end = {};
 
 	if (!start || start < slot->step_start_ns)
-		return;
+		return LOOP_NOTHING;
 	task = (struct task_struct *)bpf_get_current_task();
-	end.run_delay_ns = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
-	end.duration_ns = less(since(now, start), end.run_delay_ns);
-	end.start_ns = start;
-	end.result = result;
-	end.number = (__u32)regs->number;
-	end.flags = EVENT_F_ON_CPU | (slot->enter_ns ? 0 : EVENT_F_LOWER_BOUND);
-	if (end.duration_ns < probe.slow_call_ns || !slot->step_start_ns)
-		return;
+	end->run_delay_ns = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
+	end->duration_ns = less(since(now, start), end->run_delay_ns);
+	end->start_ns = start;
+	end->result = result;
+	end->number = (__u32)regs->number;
+	end->flags = EVENT_F_ON_CPU | (slot->enter_ns ? 0 : EVENT_F_LOWER_BOUND);
+	if (end->duration_ns < probe.slow_call_ns || !slot->step_start_ns)
+		return LOOP_NOTHING;
 	slot->call_args[0] = regs->args[0];
 	slot->call_args[1] = regs->args[1];
 	slot->call_args[2] = regs->args[2];
 	slot->call_args[3] = regs->args[3];
 	slot->slow_calls++;
-	slot->slow_call_ns += end.duration_ns;
-	call_record(s, slot, &end, now);
+	slot->slow_call_ns += end->duration_ns;
+	return LOOP_RECORD_CALL;
 }
 
 /* What the thread does from now on is nobody's until user space finds a loop in it again. */
@@ -269,26 +284,35 @@ __noinline int global_loop_end(__u32 context, __u32 tid, __u64 now)
 	return 0;
 }
 
-/* The end of any call of a loop thread. */
-static __always_inline void loop_exit(struct scratch *s, struct loop_slot *slot, __s32 index,
-				      struct pt_regs *pt, long result, __u64 now)
+/*
+ * The end of any call of a loop thread: its registers are in the scratch slot.
+ * LOOP_*: what the caller has to see to.
+ */
+__noinline int global_loop_exit(__u32 context, __s32 index)
 {
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct scratch *s = scratch_of(context);
+	struct loop_slot *slot = loop_of(index);
 	struct call_registers regs;
+	int what = LOOP_NOTHING;
+	__u64 now;
 
-	regs.number = (long)pt->orig_ax;
-	regs.args[0] = pt->di;
+	if (!s || !slot)
+		return LOOP_NOTHING;
+	now = s->io.now;
+	regs.number = (long)s->io.number;
+	regs.args[0] = s->io.args[0];
 	if (slot->off_ns)
-		arrived_unseen(slot, (struct task_struct *)bpf_get_current_task(), now);
+		arrived_unseen(slot, task, now);
 	if (is_epoll_wait(regs.number)) {
 		if (slot->epoll_fd != (int)regs.args[0] &&
-		    global_other_epoll(CONTEXT_SYSCALL, slot->tid, (int)regs.args[0], now))
-			return;
+		    global_other_epoll(context, slot->tid, (int)regs.args[0], now))
+			return LOOP_NOTHING;
 		if (slot->epoll_fd == (int)regs.args[0]) {
-			step_end(s, slot, index,
-				 (struct task_struct *)bpf_get_current_task(), now);
-			step_begin(slot, (struct task_struct *)bpf_get_current_task(), now);
+			step_end(s, slot, index, task, now);
+			step_begin(slot, task, now);
 			slot->enter_ns = 0;
-			return;
+			return LOOP_NOTHING;
 		}
 	}
 	if (slot->flags & SLOT_RESTARTING && regs.number != NR_RESTART_SYSCALL &&
@@ -297,20 +321,20 @@ static __always_inline void loop_exit(struct scratch *s, struct loop_slot *slot,
 	if (slot->call_start_ns && regs.number != NR_RESTART_SYSCALL &&
 	    regs.number != slot->call_number)
 		slot->call_start_ns = 0; /* slept on its way out of the call before */
-	regs.args[1] = pt->si;
-	regs.args[2] = pt->dx;
-	regs.args[3] = pt->r10;
-	if (slot->call_start_ns) {
-		slept_end(s, slot, &regs, result, now);
-	} else if (slot->enter_ns || slot->kernel_sample_ns) {
-		awake_end(s, slot, &regs, result, now);
-	}
+	regs.args[1] = s->io.args[1];
+	regs.args[2] = s->io.args[2];
+	regs.args[3] = s->io.args[3];
+	if (slot->call_start_ns)
+		what = slept_end(s, slot, &regs, s->io.result, now);
+	else if (slot->enter_ns || slot->kernel_sample_ns)
+		what = awake_end(s, slot, &regs, s->io.result, now);
 	if (slot->gil_ns && !is_gil_futex(slot, &regs))
 		gil_wait_end(s, slot, now);
 	slot->enter_ns = 0;
 	slot->kernel_sample_ns = 0;
-	if (regs.number == NR_CLOSE && !result && slot->epoll_fd == (int)regs.args[0])
-		global_loop_end(CONTEXT_SYSCALL, slot->tid, now);
+	if (regs.number == NR_CLOSE && !s->io.result && slot->epoll_fd == (int)regs.args[0])
+		global_loop_end(context, slot->tid, now);
+	return what;
 }
 
 /* Bytes went through a socket, or a connection was begun. */
@@ -325,6 +349,7 @@ static __always_inline void take_arguments(struct scratch *s, const struct pt_re
 	s->io.args[0] = pt->di;
 	s->io.args[1] = pt->si;
 	s->io.args[2] = pt->dx;
+	s->io.args[3] = pt->r10;
 	s->io.number = (__u32)pt->orig_ax;
 	s->io.result = result;
 	s->io.loop = loop;
@@ -351,18 +376,22 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 	if (!s)
 		return 0;
 	now = bpf_ktime_get_ns();
-	if (slot)
-		loop_exit(s, slot, entry->slot, pt, result, now);
-	else if (is_epoll_wait(number))
+	take_arguments(s, pt, result, slot ? entry->slot : -1, now);
+	if (slot) {
+		int what = global_loop_exit(CONTEXT_SYSCALL, entry->slot);
+
+		if (what == LOOP_RECORD_CALL)
+			global_call_record(CONTEXT_SYSCALL, entry->slot);
+		else if (what == LOOP_RECORD_HOLDER)
+			global_holder_asleep(CONTEXT_SYSCALL, entry->slot);
+		if (moved(number, result))
+			socket_io(CONTEXT_SYSCALL, slot->process, slot->tstate);
+	} else if (is_epoll_wait(number)) {
 		epoll_seen(s, tgid, tid, (int)pt->di, now);
-	if (moved(number, result)) {
-		take_arguments(s, pt, result, slot ? entry->slot : -1, now);
-		if (slot)
-			global_socket_io(CONTEXT_SYSCALL, slot->process, slot->tstate);
-		else
-			thread_transfer(s, tgid, tid);
-	} else if (!slot && number == NR_FUTEX) {
+	} else if (number == NR_FUTEX) {
 		thread_futex(tgid, tid, pt->di, now);
+	} else {
+		thread_transfer(s, tgid, tid);
 	}
 	return 0;
 }

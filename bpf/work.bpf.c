@@ -3,7 +3,7 @@
 #include "loop_clock.bpf.h"
 #include "work.bpf.h"
 
-#define THREADS_LOOKED_AT 256	/* of an interpreter's list */
+#define THREADS_LOOKED_AT 128	/* of an interpreter's list */
 #define WORK_FRAMES 8	/* from waking the loop to the frame that ran the work */
 
 static __always_inline bool tstate_is(const struct process_config *config, __u64 tstate,
@@ -49,7 +49,7 @@ __noinline int global_thread_tstate(__u32 context, __u32 process, __u32 tid)
 	return 0;
 }
 
-/* The calling thread wakes its loop: whose work has it done? */
+/* The calling thread wakes its loop: whose work has it done?  0: of nobody. */
 __noinline int global_work_end(__u32 context, __u32 process, __u32 tid)
 {
 	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
@@ -68,12 +68,18 @@ __noinline int global_work_end(__u32 context, __u32 process, __u32 tid)
 	work = scratch_record(s, event_work);
 	record_begin(work, sizeof(*work), EVENT_WORK, s->io.now,
 		     bpf_get_current_pid_tgid() >> 32, tid);
+	/* a new thread has its first piece of work from the start */
 	work->start_ns = entry->work_ns;
+	if (!work->start_ns)
+		work->start_ns = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(),
+					       start_time);
 	work->process = process;
 	runtime = bpf_map_lookup_elem(&process_runtimes, &process);
 	slot = runtime ? loop_of(runtime->loop) : NULL;
-	if (slot)
+	if (slot) {
 		work->busy_ns = loop_clock(slot, s->io.now);
+		work->loop_seq = slot->seq;
+	}
 	walk_begin(s, context, process, NULL, tstate);
 	global_frames_near(context, WORK_FRAMES);
 	if (!s->walk.host)
@@ -84,5 +90,5 @@ __noinline int global_work_end(__u32 context, __u32 process, __u32 tid)
 	global_request_find(context, 0);
 	count_faults(s);
 	record_send(work);
-	return 0;
+	return 1;
 }

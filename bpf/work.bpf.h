@@ -56,11 +56,11 @@ static __always_inline void thread_transfer(struct scratch *s, __u32 tgid, __u32
 	if (!entry)
 		return;
 	/* asyncio wakes its loop by a byte on a socket pair, libuv by an eventfd */
-	if (entry->work_ns && ((s->io.number == NR_SENDTO && s->io.result == 1) ||
-			       (s->io.number == NR_WRITE && s->io.result == 8)))
-		global_work_end(CONTEXT_SYSCALL, entry->process, tid);
-	else
-		global_socket_io(CONTEXT_SYSCALL, entry->process, 0);
+	if (((s->io.number == NR_SENDTO && s->io.result == 1) ||
+	     (s->io.number == NR_WRITE && s->io.result == 8)) &&
+	    global_work_end(CONTEXT_SYSCALL, entry->process, tid))
+		return;
+	socket_io(CONTEXT_SYSCALL, entry->process, 0);
 }
 
 #endif

@@ -103,15 +103,13 @@ struct request_record {
 	__u64 root_serial;	/* number in that task's default name, or SERIAL_OF_NAME | hash */
 	__u64 root_code;	/* code object of the root task's coroutine */
 	__u64 scope;
-	__u64 route, endpoint, context, app, router;
+	__u64 route, endpoint, context, router;
+	__u64 app;		/* without a scope: the server */
 	__u32 scope_type;	/* SCOPE_* */
 	__u16 path_len;		/* full length in the target, may exceed what is kept */
-	__u16 root_path_len;
 	__u16 client_port;	/* of scope["client"], 0: not known */
-	__u16 pad[3];
 	char method[8];		/* zero padded */
 	char task_name[32];	/* of `task`, when it was given one by the program */
-	char root_path[64];
 	char path[LS_PATH_BYTES];
 };
 
@@ -298,7 +296,8 @@ struct event_work {
 	struct event_header header;
 	__u64 start_ns;
 	__u64 busy_ns;		/* clock of the process's loop now, 0: it has several */
-	__u64 function_code;	/* code object of what it ran, 0: not known */
+	__u64 loop_seq;		/* and its step */
+	__u64 function_code;	/* code object of what it ran, or a callable; 0: not known */
 	__u32 process;
 	__u32 pad;
 	struct request_record request;

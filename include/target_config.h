@@ -103,7 +103,7 @@ struct process_config {
  * How to get from a frame or callback to a request: a program of at most
  * LS_MAX_OPS steps over one value register.
  */
-#define LS_MAX_OPS 6
+#define LS_MAX_OPS 8
 
 enum {
 	LS_OP_END = 0,
@@ -119,7 +119,8 @@ enum {
 	LS_END_SCOPE = 1,	/* value is an ASGI scope dictionary */
 	LS_END_TASK = 2,	/* value is a Task: go on there */
 	LS_END_FUTURE = 3,	/* value is a Future: go on at its first callback */
-	LS_END_NONE = 4,	/* known, leads nowhere */
+	LS_END_SERVER = 4,	/* value is the server: it knows its ASGI application */
+	LS_END_GENERATOR = 5,	/* value is the generator that a method of its manager runs */
 };
 
 #define LS_ROLE_ROOT 1	/* the coroutine that a server starts for one request */
@@ -150,12 +151,13 @@ struct code_role_key {
 
 /* Dictionary keys that are compared by content: name and its first 16 bytes. */
 #define LS_KEYS(X) \
-	X(TYPE, "type") X(METHOD, "method") X(PATH, "path") X(ROOT_PATH, "root_path") \
+	X(TYPE, "type") X(METHOD, "method") X(PATH, "path") \
 	X(ROUTE, "route") X(ENDPOINT, "endpoint") X(APP, "app") X(FASTAPI, "fastapi") \
 	X(CONTEXT, "effective_route_context") X(SCOPE, "scope") X(HOST_TASK, "_host_task") \
 	X(PARENT_TASK, "_parent_task") X(CANCEL_SCOPE, "cancel_scope") \
-	X(APP_ROOT_PATH, "app_root_path") X(ROUTER, "router") X(CLIENT, "client") \
-	X(STATUS, "status") X(MORE_BODY, "more_body")
+	X(ROUTER, "router") X(CLIENT, "client") \
+	X(STATUS, "status") X(MORE_BODY, "more_body") X(FUTURE, "future") \
+	X(DONE_CALLBACKS, "_done_callbacks") X(PROTOCOL, "_protocol") X(WAITER, "_waiter") X(GEN, "gen")
 
 enum {
 	LS_KEY_NONE = 0,

@@ -9,11 +9,6 @@
 #include "base/intern.h"
 #include "base/vec.h"
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 /* "Class" of "Class.dispatch". */
 static const char *class_of(const struct place *place)
 {
@@ -31,9 +26,9 @@ static struct callable_row *row_of(struct callable_rows *rows,
 
 	for (size_t i = 0; i < rows->count; i++) {
 		row = rows->items[i];
-		if (row->middleware == middleware && same(row->name, name) &&
-		    same(row->route, request->route.route) &&
-		    same(row->method, request->route.method))
+		if (row->middleware == middleware && row->name == name &&
+		    row->route == request->route.route &&
+		    row->method == request->route.method)
 			return row;
 	}
 	if (vec_reserve((void **)&rows->items, &rows->capacity, rows->count + 1,
@@ -65,7 +60,7 @@ static void note_line(struct callable_row *row, const struct callable_time *time
 		return;
 	if (i == row->line_count)
 		row->lines[row->line_count++].place = time->place;
-	row->lines[i].ns += time->total_ns;
+	row->lines[i].ns += time->own_ns;
 }
 
 static void note_process(struct callable_row *row, const struct served_request *request)
@@ -95,7 +90,8 @@ static int add(const struct callable_rows *rows, struct callable_row *row,
 		return 0;
 	row->exact |= time->exact;
 	note_line(row, time);
-	error = distribution_add(&row->time, time->total_ns / executions);
+	error = distribution_add(&row->time, time->total_ns / executions) ?:
+		distribution_add(&row->own, time->own_ns / executions);
 	if (!error && each >= rows->slow_ns &&
 	    time->blamed_ns >= latency / 100 * rows->share && !row->middleware) {
 		note_process(row, request);
@@ -131,6 +127,7 @@ void callables_free(struct callable_rows *rows)
 {
 	for (size_t i = 0; i < rows->count; i++) {
 		distribution_free(&rows->items[i]->time);
+		distribution_free(&rows->items[i]->own);
 		distribution_free(&rows->items[i]->slow);
 		distribution_free(&rows->items[i]->repeats);
 		distribution_free(&rows->items[i]->repeat_time);

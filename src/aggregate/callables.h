@@ -18,7 +18,8 @@ struct callable_row {
 	const char *route, *method;
 	bool middleware, folded, exact;
 	uint64_t requests, executions;
-	struct distribution time;	/* of one execution, of requests in which it was seen */
+	/* of one execution, of requests in which it was seen, with and without others below it */
+	struct distribution time, own;
 	struct distribution slow;	/* executions that took most of a slow request */
 	struct distribution repeats, repeat_time;	/* requests that executed it many times */
 	uint64_t first_ns, last_ns;	/* CLOCK_MONOTONIC, of what is slow or repeated */

@@ -9,11 +9,6 @@
 #include "base/intern.h"
 #include "base/vec.h"
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 struct row_key {
 	const char *peer, *route, *method;
 	struct place culprit;
@@ -21,9 +16,9 @@ struct row_key {
 
 static bool is_row(const struct dependency_row *row, const struct row_key *key)
 {
-	return same(row->peer, key->peer) && same(row->route, key->route) &&
-	       same(row->method, key->method) && same(row->culprit.file, key->culprit.file) &&
-	       same(row->culprit.qualname, key->culprit.qualname) &&
+	return row->peer == key->peer && row->route == key->route &&
+	       row->method == key->method && row->culprit.file == key->culprit.file &&
+	       row->culprit.qualname == key->culprit.qualname &&
 	       row->culprit.line == key->culprit.line;
 }
 
@@ -120,6 +115,8 @@ int dependencies_add(struct dependency_rows *rows, const struct dependency_call 
 	if (call->protocol != PROTOCOL_UNKNOWN)
 		row->protocol = call->protocol;
 	row->folded |= it->route.folded;
+	if (it->peer_name)
+		row->peer_name = it->peer_name;
 	if (!row->library.file)
 		row->library = it->library;
 	if (!it->request && !row->owner_task) {

@@ -21,7 +21,7 @@ struct call_process {
 
 /* Calls of one site within one request, where they are many. */
 struct dependency_row {
-	const char *peer, *route, *method;
+	const char *peer, *peer_name, *route, *method;
 	bool folded;
 	enum protocol protocol;
 	struct place culprit, library;

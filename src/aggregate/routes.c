@@ -7,16 +7,11 @@
 #include "base/intern.h"
 #include "base/vec.h"
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 static struct route_stats *find(const struct route_rows *rows, const char *route,
 				const char *method)
 {
 	for (size_t i = 0; i < rows->count; i++)
-		if (same(rows->items[i]->route, route) && same(rows->items[i]->method, method))
+		if (rows->items[i]->route == route && rows->items[i]->method == method)
 			return rows->items[i];
 	return NULL;
 }
@@ -31,6 +26,7 @@ static struct route_stats *row_of(struct route_rows *rows, const struct route_na
 	if (row)
 		return row;
 	if (full) {
+		rows->lost++;
 		route = intern(ROUTE_OTHER);
 		method = NULL;
 		row = find(rows, route, method);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests per route: how many, how long, where their time went, and who waited for whom. */
+/*
+ * Requests per route: how many, how long, where their time went, and who waited
+ * for whom.  Names are interned, in all tables: they are compared by address.
+ */
 #ifndef LS_AGGREGATE_ROUTES_H
 #define LS_AGGREGATE_ROUTES_H
 
@@ -53,6 +56,7 @@ struct route_rows {
 	struct route_stats **items;	/* owned */
 	size_t count, capacity;
 	uint64_t serials;
+	uint64_t lost;	/* requests of routes beyond ROUTES_MAX, in the last row */
 };
 
 /* The row of a request, made when it is new; `ret_serial` numbers it. NULL: out of memory. */

@@ -10,19 +10,14 @@
 
 #define WINDOW_MAX_VICTIMS 256	/* routes that one culprit held up */
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 static void count_victim(struct group *group, const struct route_stats *row, uint64_t more,
 			 uint64_t sum)
 {
 	struct group_victim *victim = NULL;
 
 	for (size_t i = 0; i < group->victims.count && !victim; i++)
-		if (same(group->victims.items[i].route, row->route) &&
-		    same(group->victims.items[i].method, row->method))
+		if (group->victims.items[i].route == row->route &&
+		    group->victims.items[i].method == row->method)
 			victim = &group->victims.items[i];
 	if (!victim) {
 		if (vec_grow(&group->victims, WINDOW_MAX_VICTIMS))

@@ -229,6 +229,7 @@ static void filter_refresh(struct attachment *a)
 int attach_add_process(struct attachment *a, const struct process_config *config)
 {
 	for (uint32_t slot = 0; slot < LS_MAX_PROCESSES; slot++) {
+		static const struct { __u64 words[64]; } memo;
 		struct process_runtime runtime = { .loop = -1 };
 
 		if (a->process_tgids[slot])
@@ -237,6 +238,8 @@ int attach_add_process(struct attachment *a, const struct process_config *config
 					BPF_ANY) ||
 		    bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.process_runtimes), &slot,
 					&runtime, BPF_ANY) ||
+		    bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.key_memos), &slot, &memo,
+					BPF_ANY) ||
 		    bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.process_index),
 					&config->tgid, &slot, BPF_ANY))
 			return -errno;
@@ -488,6 +491,25 @@ int attach_counters(const struct attachment *a, uint64_t ret_counters[COUNTER_CO
 	free(values);
 	ret_counters[COUNTER_loop_slots_full] += a->loops_refused;
 	return 0;
+}
+
+uint64_t attach_lost(const struct attachment *a)
+{
+	static const uint32_t counters[] = {
+#define X(name, text) COUNTER_##name,
+		LOSS_COUNTERS(X)
+#undef X
+	};
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL, sum = 0;
+
+	for (size_t i = 0; values && i < sizeof(counters) / sizeof(counters[0]); i++)
+		if (!bpf_map_lookup_elem(bpf_map__fd(a->skeleton->maps.counters), &counters[i],
+					 values))
+			for (int cpu = 0; cpu < cpus; cpu++)
+				sum += values[cpu];
+	free(values);
+	return sum;
 }
 
 int attach_ring_fd(const struct attachment *a)

@@ -101,6 +101,9 @@ void attach_mute(struct attachment *attachment);
 /* Sums of all counters over the CPUs. */
 int attach_counters(const struct attachment *attachment, uint64_t ret_counters[COUNTER_COUNT]);
 
+/* Sum of the counters of lost events; for every tick. */
+uint64_t attach_lost(const struct attachment *attachment);
+
 /* Descriptor of the ring buffer map; borrowed. */
 int attach_ring_fd(const struct attachment *attachment);
 

@@ -41,6 +41,8 @@ struct activity {
 	struct route_name route;
 	bool websocket;
 	uint16_t client_port;	/* of the connection that asked, 0: not known */
+	const char *path;	/* of its scope, no string; valid while the activity is handled */
+	uint16_t path_length;	/* in the target: more than LS_PATH_BYTES are not kept */
 	bool own_work;		/* of the server or loop itself, start-up and shutdown included */
 	const char *owner_task, *owner_thread;
 	uint64_t task;		/* tells tasks apart, 0: none was running */
@@ -59,6 +61,7 @@ struct activity {
 	const struct call_target *target;	/* CALL */
 	const char *peer, *detail;
 	const struct event_step *step;	/* STEP */
+	uint64_t code;		/* WORK: code object of what was run, 0: not known */
 	uint32_t count;		/* PAGE_FAULT: faults; GIL_WAIT: slices */
 };
 

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/intern.h"
+#include "base/units.h"
 #include "discover/target.h"
+#include "resolve/dependants.h"
 #include "resolve/native.h"
 
 /* Tasks of the server itself: file suffix of their coroutine. */
@@ -67,6 +69,20 @@ static const struct code_info *code_at(const struct process_view *view, uint64_t
 	return address ? code_cache_get(view->codes, address, 0) : NULL;
 }
 
+/* Asking the target costs far more than an event may: names hardly ever change. */
+static const char *thread_name(const struct process_view *view, pid_t tid, uint64_t now)
+{
+	struct thread_names *known = view->threads;
+	size_t at = (size_t)tid % THREAD_NAMES;
+
+	if (known->items[at].tid != tid || known->items[at].until_ns < now) {
+		known->items[at].tid = tid;
+		known->items[at].name = target_thread_name(view->target, tid);
+		known->items[at].until_ns = now + NS_PER_S;
+	}
+	return known->items[at].name;
+}
+
 static void name_owner(const struct process_view *view, const struct request_record *request,
 		       struct activity *activity)
 {
@@ -78,7 +94,7 @@ static void name_owner(const struct process_view *view, const struct request_rec
 		activity->owner_task = intern(name);
 	else if (code && code->function[0])
 		activity->owner_task = code->function;
-	activity->owner_thread = target_thread_name(view->target, activity->tid);
+	activity->owner_thread = thread_name(view, activity->tid, activity->time_ns);
 }
 
 static void name_request(const struct process_view *view, const struct request_record *request,
@@ -96,6 +112,8 @@ static void name_request(const struct process_view *view, const struct request_r
 		activity->websocket = request->scope_type == SCOPE_WEBSOCKET;
 		activity->request = request_identity(activity, request);
 		activity->client_port = request->client_port;
+		activity->path = request->path;
+		activity->path_length = request->path_len;
 		*ret_endpoint = code_at(view, activity->route.endpoint_code);
 		return;
 	}
@@ -253,6 +271,17 @@ static void name_work(struct activity *activity, const struct code_info *code)
 						    code->first_line };
 }
 
+/* A class or an object that a route depends on is known by itself. */
+static uint64_t work_code(const struct activity *activity, uint64_t callable)
+{
+	const struct dependants *injected = activity->route.injected;
+
+	for (size_t i = 0; callable && injected && i < injected->count; i++)
+		if (injected->items[i].callable == callable)
+			return injected->items[i].code;
+	return callable;
+}
+
 void attribute_request(const struct process_view *view, pid_t pid, pid_t tid,
 		       const struct request_record *request, struct activity *ret_activity)
 {
@@ -324,7 +353,8 @@ int attribute_event(const struct process_view *view, const struct event_header *
 		activity->start_ns = work->start_ns;
 		activity->duration_ns = event->time_ns - work->start_ns;
 		name_request(view, &work->request, activity, &endpoint);
-		name_work(activity, code_at(view, work->function_code));
+		activity->code = work_code(activity, work->function_code);
+		name_work(activity, code_at(view, activity->code));
 		return 0;
 	}
 	default:

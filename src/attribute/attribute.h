@@ -8,12 +8,24 @@
 struct target;
 struct native_cache;
 
+#define THREAD_NAMES 64
+
+/* Names of threads as they were asked for last; zeroed: none yet. */
+struct thread_names {
+	struct {
+		pid_t tid;
+		const char *name;	/* interned; NULL: it has none */
+		uint64_t until_ns;	/* then it is asked again */
+	} items[THREAD_NAMES];
+};
+
 /* What is known of one observed process; all borrowed. */
 struct process_view {
 	struct target *target;
 	struct code_cache *codes;
 	struct route_cache *routes;
 	struct native_cache *natives;
+	struct thread_names *threads;
 };
 
 /*

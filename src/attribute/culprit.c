@@ -100,6 +100,12 @@ static size_t handing_frame(const struct activity *activity, size_t from)
 	return activity->frame_count;
 }
 
+static struct place endpoint_place(const struct code_info *endpoint)
+{
+	return (struct place){ endpoint->file, endpoint->function, endpoint->qualname,
+			       endpoint->first_line };
+}
+
 void culprit_find(struct activity *activity, const struct code_info *endpoint)
 {
 	enum hand_over kind = HAND_NONE;
@@ -118,8 +124,7 @@ void culprit_find(struct activity *activity, const struct code_info *endpoint)
 		return;
 	}
 	if (endpoint && (kind == HAND_ROUTER || kind == HAND_NONE)) {
-		activity->culprit = (struct place){ endpoint->file, endpoint->function,
-						    endpoint->qualname, endpoint->first_line };
+		activity->culprit = endpoint_place(endpoint);
 		return;
 	}
 	application = handing_frame(activity, kind == HAND_TASK || kind == HAND_THREAD
@@ -127,4 +132,7 @@ void culprit_find(struct activity *activity, const struct code_info *endpoint)
 						      : activity->hand_over);
 	if (application < activity->frame_count)
 		activity->culprit = place_of(&activity->frames[application]);
+	else if (endpoint && activity->kind == ACTIVITY_MESSAGE)
+		/* a library's own task or thread, that works for the request */
+		activity->culprit = endpoint_place(endpoint);
 }

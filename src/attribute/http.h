@@ -77,6 +77,7 @@ struct http_request {
 	bool uncertain;		/* not all of its head was kept: fields may be missing */
 	enum http_body body;
 	uint64_t content_length;	/* HTTP_BODY_LENGTH */
+	bool path_cut;		/* its end was not seen */
 	uint64_t path_length;	/* without the query string, may exceed what is kept */
 	uint16_t path_bytes;	/* kept; bytes above 127 may occur */
 	char path[LS_PATH_BYTES + 1];	/* as sent, of an absolute target the path alone */

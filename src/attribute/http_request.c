@@ -237,6 +237,7 @@ static void head_hidden(struct receive *receive)
 		return;
 	}
 	http_fields_skip(&stream->fields);
+	stream->request.path_cut = stream->state == IN_TARGET && stream->target != TARGET_QUERY;
 	stream->state = IN_FIELDS;
 	stream->request.uncertain = true;
 	report_head(receive);

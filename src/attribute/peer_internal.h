@@ -125,6 +125,8 @@ struct peer {
 	size_t name_count, name_capacity, name_next;
 	uint8_t tail[2][PEER_TAIL_BYTES];	/* sent, received */
 	const char *server_name;
+	bool handshaken;	/* TLS: nothing was received since but what belongs to it */
+	bool perhaps_ticket;	/* TLS: what was received last */
 	uint64_t dropped;
 	int error;
 	union {

@@ -192,6 +192,7 @@ void dns_received(struct peer *peer, const struct peer_view *view, const struct 
 #define APPLICATION 0x17
 #define CLIENT_HELLO 1
 #define NAME_MAX_BYTES 253
+#define TICKETS 1024	/* bytes of both at most */
 
 bool tls_record(const struct peer_view *view)
 {
@@ -255,9 +256,29 @@ void tls_sent(struct peer *peer, const struct peer_view *view, struct peer_send 
 	alternate(peer, send);
 	send->internal = view->visible && view->bytes[0] >= CHANGE_CIPHER &&
 			 view->bytes[0] <= HANDSHAKE;
+	peer->handshaken |= send->internal;
+	peer->perhaps_ticket = false;
 }
 
+/*
+ * With TLS 1.3 a server sends session tickets, one or two short records that look like
+ * any data, once the handshake is done: just when the first request was sent.  If more
+ * follows, that is the reply.
+ */
 void tls_received(struct peer *peer, const struct peer_view *view, const struct peer_sink *sink)
 {
+	struct peer_outstanding *newest = peer_newest(peer);
+	bool ticket = peer->perhaps_ticket;
+
+	peer->perhaps_ticket = false;
 	unknown_received(peer, view, sink);
+	if (!newest || newest != peer_newest(peer) || newest->call.internal)
+		return;
+	if (ticket && view->time_ns > newest->call.reply_ns)
+		newest->call.reply_ns = view->time_ns;
+	if (peer->handshaken)
+		peer->perhaps_ticket = view->total <= TICKETS && view->visible >= RECORD &&
+				       view->bytes[0] == APPLICATION &&
+				       be16(view->bytes + 3) <= TICKETS / 2;
+	peer->handshaken = false;
 }

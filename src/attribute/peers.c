@@ -58,6 +58,11 @@ struct answering {
 	bool refused;
 };
 
+static const char *name_given(const struct connection *connection)
+{
+	return connection->peer ? peer_server_name(connection->peer) : NULL;
+}
+
 static void on_call(void *context, const struct peer_call *call)
 {
 	struct answering *answering = context;
@@ -65,6 +70,7 @@ static void on_call(void *context, const struct peer_call *call)
 	const struct call_origin *origin = origin_of(tracker, call->token);
 	struct dependency_call out = { .pid = answering->connection->pid,
 				       .peer = answering->connection->name, .call = call,
+				       .peer_name = name_given(answering->connection),
 				       .refused = answering->refused };
 	struct open_request *request = NULL;
 
@@ -155,6 +161,14 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 	uint64_t token = 0;
 	int error = 0;
 
+	/* the kernel's object may be that of an earlier socket: only TCP tells of its end */
+	if (io->direction == IO_CONNECT && connection->peer) {
+		peer_closed(connection->peer, event->time_ns, false, on_call, &answering);
+		peer_free(connection->peer);
+		connection->peer = NULL;
+		connection->name = NULL;
+		connection->token = 0;
+	}
 	if (!connection->name)
 		connection->name = name_of(event, io);
 	if (!connection->peer) {

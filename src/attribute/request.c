@@ -56,7 +56,7 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 	if (request)
 		return request;
 	if (activity->client_port) {
-		request = served_request_of(tracker, activity->pid, activity->client_port);
+		request = served_request_of(tracker, activity);
 		if (request && !request_join(tracker, request, activity))
 			return request;
 	}
@@ -66,6 +66,7 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 	if (!request)
 		return NULL;
 	request->identity = activity->request;
+	request->client_port = activity->client_port;
 	request->route = activity->route;
 	request->websocket = activity->websocket;
 	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
@@ -100,24 +101,45 @@ static int take_orphan(struct tracker *tracker, struct open_request *request,
 	return error;
 }
 
+/* `orphan` is what is known of that identity already, NULL: nothing. */
+static int identify(struct tracker *tracker, struct open_request *request, uint64_t identity,
+		    struct open_request *orphan)
+{
+	int error = orphan ? take_orphan(tracker, request, orphan) : 0;
+
+	request->identity = identity;
+	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
+	return error;
+}
+
 int request_join(struct tracker *tracker, struct open_request *request,
 		 const struct activity *activity)
 {
 	struct open_request *orphan = NULL;
-	int error = 0;
 
-	if (activity->route.route)
+	/* the request line has the path, and may know better */
+	if (activity->route.route && !(activity->route.ambiguous && request->method[0]))
 		request->route = activity->route;
 	if (!activity->request || request->identity)
 		return 0;
 	HASH_FIND(hh, tracker->requests, &activity->request, sizeof(activity->request), orphan);
 	if (orphan && orphan->connection)
 		return 0; /* it is another one already: leave both as they are */
-	if (orphan)
-		error = take_orphan(tracker, request, orphan);
-	request->identity = activity->request;
-	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
-	return error;
+	return identify(tracker, request, activity->request, orphan);
+}
+
+int request_adopt(struct tracker *tracker, struct open_request *request, uint16_t client_port)
+{
+	struct open_request *orphan, *next;
+
+	HASH_ITER(hh, tracker->requests, orphan, next) {
+		if (orphan->connection || orphan->pid != request->pid || !client_port ||
+		    orphan->client_port != client_port)
+			continue;
+		request->route = orphan->route;
+		return identify(tracker, request, orphan->identity, orphan);
+	}
+	return 0;
 }
 
 int request_callable(struct open_request *request, uint64_t code, const struct place *line,
@@ -219,9 +241,23 @@ static void take_seen(struct callable_time *to, const struct seen_callable *seen
 	if (!seen)
 		return;
 	to->place = seen->place;
-	to->total_ns = seen->total_ns;
+	to->own_ns = seen->total_ns;
 	to->blamed_ns = seen->blamed_ns;
 	to->exact = seen->exact;
+}
+
+/* Adds to each what was executed because of it. */
+static void add_below(struct callable_time *callables, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct dependant *it = callables[i].dependant;
+
+		callables[i].total_ns = callables[i].own_ns;
+		for (size_t k = 0; it && k < count; k++)
+			if (callables[k].dependant && it->below[k])
+				callables[i].total_ns += callables[k].own_ns * it->below[k] /
+							 callables[k].executions;
+	}
 }
 
 /* The callables of its route, and the middleware that it was seen in. */
@@ -243,6 +279,7 @@ static size_t callables_of(const struct open_request *request, struct callable_t
 		callables[count] = (struct callable_time){ .executions = 1 };
 		take_seen(&callables[count++], &request->callables.items[i]);
 	}
+	add_below(callables, count);
 	return count;
 }
 

@@ -27,8 +27,9 @@ struct callable_time {
 	const struct dependant *dependant;	/* NULL: a middleware */
 	struct place place;	/* where most of the time went; file NULL: it was never seen */
 	unsigned executions;
-	uint64_t total_ns;	/* of all executions, with what it calls */
-	uint64_t blamed_ns;	/* of that: not waiting for a pool, a thread or the client */
+	uint64_t own_ns;	/* of all executions, without what it depends on */
+	uint64_t total_ns;	/* with that */
+	uint64_t blamed_ns;	/* of own_ns: not waiting for a pool, a thread or the client */
 	bool exact;		/* ran in a thread; else from snapshots */
 };
 
@@ -61,6 +62,7 @@ struct dependency_call {
 	struct place culprit, library;	/* the call site */
 	const char *owner_task, *owner_thread;
 	const char *peer;	/* interned "host:port" or "unix:PATH" */
+	const char *peer_name;	/* interned, as TLS gave it; NULL: not known */
 	const struct peer_call *call;
 	bool refused;		/* the connection could not be opened */
 	bool blocks_loop;	/* made in a blocking way on a loop thread */

@@ -78,17 +78,28 @@ struct open_request *served_begin(const struct served_io *it, uint64_t offset)
 	return request;
 }
 
-/* The route of a request that no frame told of: its path, matched in the application's table. */
-void served_by_path(struct route_cache *routes, struct open_request *request)
+static void resolve_path(struct route_cache *routes, struct open_request *request, uint32_t type)
 {
-	struct request_record record = { .scope_type = SCOPE_HTTP };
+	struct request_record record = { .scope_type = type };
 
-	if (request->route.route || !request->method[0] || !routes)
-		return;
 	record.path_len = request->path_length;
 	memcpy(record.method, request->method, sizeof(record.method) - 1);
 	memcpy(record.path, request->path, sizeof(record.path));
 	route_resolve(routes, &record, &request->route);
+}
+
+/* The route of a request that no frame told of: its path, matched in the application's table. */
+void served_by_path(struct route_cache *routes, struct open_request *request)
+{
+	if (request->route.route || !request->method[0] || !routes)
+		return;
+	if (request->upgrade) {
+		resolve_path(routes, request, SCOPE_WEBSOCKET);
+		/* where nobody knows websockets it is answered as what it is as well */
+		if (request->websocket || request->route.matched)
+			return;
+	}
+	resolve_path(routes, request, SCOPE_HTTP);
 }
 
 void served_over(const struct served_io *it, uint64_t now)
@@ -99,6 +110,7 @@ void served_over(const struct served_io *it, uint64_t now)
 	if (!request)
 		return;
 	connection->queue = request->next;
+	connection->answered = request->identity;
 	served_by_path(it->routes, request);
 	if (!request->body_done)
 		http_request_resync(&connection->in);
@@ -124,8 +136,10 @@ static void name_request(struct open_request *request, const struct http_request
 {
 	memcpy(request->method, head->method, sizeof(request->method));
 	memcpy(request->path, head->path, sizeof(request->path));
-	request->path_length = head->path_length > UINT16_MAX ? UINT16_MAX
-							      : (uint16_t)head->path_length;
+	request->upgrade = head->upgrade_websocket;
+	request->path_length = head->path_cut || head->path_length > UINT16_MAX
+				       ? UINT16_MAX
+				       : (uint16_t)head->path_length;
 }
 
 static void on_request_event(void *context, const struct http_request_event *event)
@@ -234,8 +248,10 @@ void served_answer(struct served_io *it, unsigned status)
 	request->started = true;
 	request->status = status;
 	request->first_byte_ns = it->event->time_ns;
-	if (it->activity && !it->error)
+	if (it->activity && it->activity->request && !it->error)
 		it->error = request_join(it->tracker, request, it->activity);
+	else if (!request->identity && !request->method[0] && !it->error)
+		it->error = request_adopt(it->tracker, request, it->io->peer_port);
 }
 
 static void on_response_event(void *context, const struct http_response_event *event)
@@ -326,12 +342,15 @@ void served_closed(struct tracker *tracker, struct connection *connection, uint6
 {
 	while (connection->queue) {
 		struct open_request *request = connection->queue;
+		bool below_tls = connection->handshake && tls_answered(request);
 		/* a response without a length ends with its connection */
-		bool whole = connection->upgraded ||
+		bool whole = connection->upgraded || below_tls ||
 			     (request->started && http_response_finish(&connection->out));
 
 		connection->queue = request->next;
-		request_end(tracker, request, now, !whole, false);
+		served_by_path(connection->routes, request);
+		request_end(tracker, request, below_tls ? request->last_send_ns : now, !whole,
+			    false);
 	}
 }
 
@@ -357,12 +376,34 @@ void served_opened(struct tracker *tracker, struct connection *connection, uint1
 	connection->has_client = true;
 }
 
-struct open_request *served_request_of(struct tracker *tracker, pid_t pid, uint16_t port)
+/* One of the two may have been rewritten: a prefix put before it, or taken away. */
+static bool ends_alike(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	uint64_t key = client_key(pid, port);
+	size_t length = a_length < b_length ? a_length : b_length;
+
+	return !memcmp(a + a_length - length, b + b_length - length, length);
+}
+
+/* By its path it is another one than that of `activity`, which may be over already. */
+static bool is_other(const struct open_request *request, const struct activity *activity)
+{
+	if (!activity->path || !request->method[0] || activity->path_length > LS_PATH_BYTES ||
+	    request->path_length > LS_PATH_BYTES || memchr(request->path, '%', LS_PATH_BYTES))
+		return false;
+	return !ends_alike(request->path, request->path_length, activity->path,
+			   activity->path_length);
+}
+
+struct open_request *served_request_of(struct tracker *tracker, const struct activity *activity)
+{
+	uint64_t key = client_key(activity->pid, activity->client_port);
+	struct open_request *request;
 	struct connection *connection;
 
 	HASH_FIND(hh_client, tracker->by_client, &key, sizeof(key), connection);
-	return connection && connection->queue && !connection->queue->identity ? connection->queue
-									       : NULL;
+	request = connection ? connection->queue : NULL;
+	if (!request || request->identity || connection->answered == activity->request ||
+	    is_other(request, activity))
+		return NULL;
+	return request;
 }

@@ -10,6 +10,7 @@
 #define RECORD_HEADER 5
 #define RECORD_HANDSHAKE 22
 #define RECORD_DATA 23
+#define REQUEST_BYTES 35	/* of the shortest request, with what TLS adds; alerts are shorter */
 
 enum {
 	HANDSHAKE_NONE = 0,
@@ -18,8 +19,9 @@ enum {
 };
 
 /*
- * Is there application data in these records?  In TLS 1.3 the end of the client's
- * handshake looks like data; in TLS 1.2 it is the second handshake record.
+ * May a request begin in these records?  In TLS 1.3 the end of the client's
+ * handshake looks like data, and so does its good-bye; in TLS 1.2 it is the second
+ * handshake record.
  */
 static bool has_data(struct connection *connection, const uint8_t *head, size_t kept)
 {
@@ -28,9 +30,11 @@ static bool has_data(struct connection *connection, const uint8_t *head, size_t 
 	if (connection->in.joined)
 		connection->handshake = HANDSHAKE_DONE;
 	while (at + RECORD_HEADER <= kept) {
+		size_t length = (size_t)head[at + 3] << 8 | head[at + 4];
 		uint8_t type = head[at];
 
-		if (type == RECORD_DATA && connection->handshake != HANDSHAKE_HELLO)
+		if (type == RECORD_DATA && connection->handshake != HANDSHAKE_HELLO &&
+		    length >= REQUEST_BYTES)
 			return true;
 		if (type == RECORD_DATA)
 			connection->handshake = HANDSHAKE_DONE;
@@ -38,9 +42,18 @@ static bool has_data(struct connection *connection, const uint8_t *head, size_t 
 			connection->handshake = connection->handshake == HANDSHAKE_NONE
 							? HANDSHAKE_HELLO
 							: HANDSHAKE_DONE;
-		at += RECORD_HEADER + ((size_t)head[at + 3] << 8 | head[at + 4]);
+		at += RECORD_HEADER + length;
 	}
 	return false;
+}
+
+/*
+ * The end of a response that has no body, or whose last message has none, is not seen.
+ * It was over when its client asks for more or goes.
+ */
+bool tls_answered(const struct open_request *request)
+{
+	return request && request->started && request->last_send_ns && !request->websocket;
 }
 
 static int receive(struct served_io *it, const uint8_t *head)
@@ -54,9 +67,11 @@ static int receive(struct served_io *it, const uint8_t *head)
 		request->messages_in++;
 		return 0;
 	}
-	if (!request) {
+	if (!request || tls_answered(request)) {
 		if (!has_data(it->connection, head, it->io->head_bytes))
 			return 0;
+		if (request)
+			served_over(it, request->last_send_ns);
 		request = served_begin(it, 0);
 	} else {
 		served_more(request, it->io);
@@ -90,16 +105,20 @@ int tls_event(struct served_io *it, const uint8_t *head)
 		request->messages_out++;
 		return 0;
 	}
-	if (request)
+	if (request) {
 		error = served_ran(it, request);
+		request->last_send_ns = it->event->time_ns;
+	}
 	if (it->event->kind != EVENT_MESSAGE || error)
 		return error;
 	if (message->asgi == ASGI_START && (!request || !request->started)) {
 		served_answer(it, message->status);
+		if (!it->connection->queue)
+			return it->error;
+		it->connection->queue->last_send_ns = it->event->time_ns;
 		if (has_no_body(message->status, it->activity))
 			served_over(it, it->event->time_ns);
 	} else if (message->asgi == ASGI_BODY && request && request->started) {
-		request->last_send_ns = it->event->time_ns;
 		if (!message->more_body)
 			served_over(it, it->event->time_ns);
 	}

@@ -12,6 +12,7 @@
 #define ELLIPSIS "..."
 #define ELLIPSIS_BYTES (sizeof(ELLIPSIS) - 1)
 #define ROOM (SHAPE_BYTES - ELLIPSIS_BYTES)
+#define NAME_DIGITS 3	/* a path segment with more of them is no name */
 #define SECRET_BYTES 20	/* a path segment of letters and digits that is no word any more */
 
 struct shape_set {
@@ -145,13 +146,17 @@ void shape_take_back(struct shape_text *shape, size_t length)
 static bool private_segment(const char *segment, size_t length)
 {
 	size_t digits = 0;
+	bool inside = false;
 
 	for (size_t i = 0; i < length; i++) {
 		if (!isalnum((unsigned char)segment[i]) && !strchr("-._", segment[i]))
 			return true;
+		/* "oauth2" and "v1.2" are names, "x7Kq" is none */
+		inside |= i && isalpha((unsigned char)segment[i]) &&
+			  isdigit((unsigned char)segment[i - 1]);
 		digits += !!isdigit((unsigned char)segment[i]);
 	}
-	return length >= SECRET_BYTES && digits;
+	return inside || digits > NAME_DIGITS || (length >= SECRET_BYTES && digits);
 }
 
 /* Where the path starts in "http://user:password@host/path". */

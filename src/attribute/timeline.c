@@ -80,7 +80,8 @@ static uint64_t held_until(const struct timeline *timeline, const struct loop_mo
 		bool before = log->items[at].start_ns <= timeline->ready_ns;
 
 		if (log->items[at].tid != moment->tid || log->items[at].pid != moment->pid ||
-		    log->items[at].end_ns <= until)
+		    log->items[at].end_ns <= until ||
+		    log->items[at].start_ns >= moment->own->start_ns)
 			continue;
 		if (before && !timeline->ready_seq)
 			last = log->items[at].seq + READY_STEPS;
@@ -88,6 +89,16 @@ static uint64_t held_until(const struct timeline *timeline, const struct loop_mo
 			until = log->items[at].end_ns;
 	}
 	return until;
+}
+
+/* Did it run once already since it became ready, without a sign of it? */
+static bool ran_before(const struct timeline *timeline, const struct loop_moment *moment,
+		       uint64_t busy, uint64_t length)
+{
+	if (timeline->ready_seq && (moment->seq < timeline->ready_seq ||
+				    moment->seq - timeline->ready_seq > READY_STEPS))
+		return true;
+	return busy < length / 20 * 19; /* the loop was idle meanwhile */
 }
 
 /* It was ready until its code got the loop. */
@@ -103,9 +114,7 @@ static int ready_end(struct timeline *timeline, const struct loop_moment *moment
 	busy = moment->own->busy_ns > timeline->ready_busy_ns + ran && timeline->ready_busy_ns
 		       ? moment->own->busy_ns - ran - timeline->ready_busy_ns
 		       : 0;
-	if (!timeline->unread && (!timeline->ready_seq || moment->seq < timeline->ready_seq ||
-				  moment->seq - timeline->ready_seq > READY_STEPS) &&
-	    busy < (end - start) / 20 * 19) {
+	if (!timeline->unread && ran_before(timeline, moment, busy, end - start)) {
 		timeline->ready_ns = start;
 		until = held_until(timeline, moment, log);
 		timeline->ready_ns = 0;
@@ -136,6 +145,15 @@ int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
 	timeline->own_ns[PART_cpu_wait] += own->runnable_ns;
 	return error ? error
 		     : timeline_add(timeline, PART_loop_cpu, own->start_ns, moment->now_ns);
+}
+
+int timeline_left(struct timeline *timeline, pid_t pid, pid_t tid, uint64_t at_ns,
+		  const struct step_log *log)
+{
+	struct own_time at = { .start_ns = at_ns };
+	struct loop_moment moment = { pid, tid, at_ns, 0, &at };
+
+	return ready_end(timeline, &moment, log);
 }
 
 void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_ns, uint64_t seq,

@@ -91,6 +91,10 @@ struct loop_moment {
 int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
 		 const struct step_log *log);
 
+/* Its code on the loop `tid` has left for a thread at some time before `at_ns`. 0 or -ENOMEM. */
+int timeline_left(struct timeline *timeline, pid_t pid, pid_t tid, uint64_t at_ns,
+		  const struct step_log *log);
+
 /*
  * Something of it can go on from `since` on: bytes or a reply arrived, a thread is
  * done.  `busy_ns` and `seq` are the loop's clock and step then, 0: not known.

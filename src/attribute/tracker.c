@@ -48,6 +48,7 @@ void tracker_free(struct tracker *tracker)
 	connection_free(tracker, connection);
 	HASH_ITER(hh, tracker->requests, request, after)
 	request_drop(tracker, request);
+	shape_set_free(tracker->shapes);
 	free(tracker);
 }
 
@@ -111,18 +112,23 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		     const struct activity *activity)
 {
 	struct open_request *request = request_of(tracker, activity);
+	uint64_t start = work->start_ns;
 	int error;
 
 	if (!request)
 		return 0;
-	error = timeline_add(&request->timeline, PART_thread_run, work->start_ns,
-			     work->header.time_ns);
-	if (!error && work->function_code)
-		error = request_callable(request, work->function_code,
+	/* of a thread that waited since before the attach it is not known when it got it */
+	if (start < request->start_ns)
+		start = request->start_ns;
+	error = timeline_left(&request->timeline, request->pid, request->tid, start,
+			      &tracker->steps) ?:
+		timeline_add(&request->timeline, PART_thread_run, start, work->header.time_ns);
+	if (!error && activity->code)
+		error = request_callable(request, activity->code,
 					 activity->culprit.file ? &activity->culprit : NULL,
-					 false, true, true,
-					 work->header.time_ns - work->start_ns);
-	timeline_ready(&request->timeline, work->header.time_ns, work->busy_ns, 0, false);
+					 false, true, true, work->header.time_ns - start);
+	timeline_ready(&request->timeline, work->header.time_ns, work->busy_ns, work->loop_seq,
+		       false);
 	return error;
 }
 

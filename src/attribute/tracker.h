@@ -19,7 +19,6 @@ struct tracker_sink {
 
 /* What could not be followed; see the fields' names in the report. */
 struct tracker_counts {
-	uint64_t not_http;	/* connections that spoke something else */
 	uint64_t uncertain;	/* requests whose beginning or end had to be guessed */
 	uint64_t forgotten;	/* requests and calls beyond what is kept at once */
 };

@@ -29,6 +29,7 @@ struct seen_callable {
 /* A request that goes on. */
 struct open_request {
 	uint64_t identity;		/* 0: not known yet */
+	uint16_t client_port;		/* of an orphan, 0: not known */
 	pid_t pid, tid;
 	struct route_name route;
 	char method[HTTP_METHOD_BYTES], path[LS_PATH_BYTES + 1];	/* from its request line */
@@ -36,6 +37,7 @@ struct open_request {
 	unsigned status;
 	uint64_t start_ns, first_byte_ns;
 	bool arrival_unknown, websocket, body_done, started;
+	bool upgrade;			/* asks for a websocket */
 	uint64_t last_receive_ns, last_send_ns;
 	uint64_t stuck_ns;		/* the client does not read since; 0: it does */
 	uint64_t peers[8];		/* connections it used last */
@@ -66,6 +68,7 @@ struct connection {
 	struct http_request_stream in;
 	struct http_response_stream out;
 	struct open_request *queue;	/* oldest first */
+	uint64_t answered;		/* identity of the last one that is over, 0: not known */
 	bool upgraded;			/* to a websocket */
 	uint8_t handshake;		/* of TLS, see served_tls.c */
 	/* ROLE_CLIENT */
@@ -113,6 +116,9 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 int request_join(struct tracker *tracker, struct open_request *request,
 		 const struct activity *activity);
 
+/* The same for one that no frame told of: an orphan of its client's port. */
+int request_adopt(struct tracker *tracker, struct open_request *request, uint16_t client_port);
+
 /* Hands a request on and forgets it. */
 void request_end(struct tracker *tracker, struct open_request *request, uint64_t end_ns,
 		 bool aborted, bool ongoing);
@@ -132,8 +138,8 @@ void request_site(struct tracker *tracker, struct open_request *request,
 		  const struct call_origin *origin, const char *peer,
 		  const struct peer_call *call);
 
-/* The request that is being answered on the connection of a client's port; NULL: none. */
-struct open_request *served_request_of(struct tracker *tracker, pid_t pid, uint16_t port);
+/* The request that is being answered for `activity`, told by its client's port; NULL: none. */
+struct open_request *served_request_of(struct tracker *tracker, const struct activity *activity);
 void served_opened(struct tracker *tracker, struct connection *connection, uint16_t port);
 
 /* A transfer on a connection that the target serves. */
@@ -161,6 +167,9 @@ int served_ran(const struct served_io *it, struct open_request *request);
 void served_answer(struct served_io *it, unsigned status);
 void served_over(const struct served_io *it, uint64_t now);
 void served_by_path(struct route_cache *routes, struct open_request *request);
+
+/* Below TLS: what was sent so far may be all of its response. */
+bool tls_answered(const struct open_request *request);
 
 /* The same as served_event() where only the frames know what is sent. */
 int tls_event(struct served_io *it, const uint8_t *head);

@@ -53,13 +53,14 @@ static bool is_sqlalchemy_queue(const struct frame *frames, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const struct code_info *code = frames[i].code;
 
+		/* before 3.12 wait_for() leaves the queue to a task of its own */
 		if (ends_with(code->file, "asyncio/queues.py"))
 			queue = true;
 		else if (ends_with(code->file, "asyncio/tasks.py"))
-			continue;
-		else
-			return queue && ends_with(code->file, "/_concurrency_py3k.py") &&
-			       !strcmp(code->function, "greenlet_spawn");
+			queue |= !strcmp(code->function, "wait_for");
+		else if (!ends_with(code->file, "sqlalchemy/util/compat.py"))
+			return queue && !strcmp(code->function, "greenlet_spawn") &&
+			       strstr(code->file, "/sqlalchemy/util/");
 	}
 	return false;
 }
@@ -157,8 +158,17 @@ static void add_callable(struct request_wait *wait, uint64_t code, const struct 
 	*last = (struct waiting_callable){ code, place_of(frame), middleware, true };
 }
 
+static bool is_injected(const struct dependants *injected, uint64_t code)
+{
+	for (size_t i = 0; injected && i < injected->count; i++)
+		if (injected->items[i].code == code)
+			return true;
+	return false;
+}
+
 void wait_add_task(struct request_wait *wait, const struct task_info *task,
-		   const struct frame *frames, const uint64_t *codes, size_t count)
+		   const struct dependants *injected, const struct frame *frames,
+		   const uint64_t *codes, size_t count)
 {
 	enum time_part part = part_of(task, frames, count);
 	bool solving = false;
@@ -176,6 +186,10 @@ void wait_add_task(struct request_wait *wait, const struct task_info *task,
 		} else if (solving && !is_between(code)) {
 			add_callable(wait, codes[i], &frames[i], false);
 			solving = false;
+		} else if (i + 1 < count && ends_with(frames[i + 1].code->file, "/contextlib.py") &&
+			   is_injected(injected, codes[i])) {
+			/* a generator goes on after the endpoint */
+			add_callable(wait, codes[i], &frames[i], false);
 		} else if (is_middleware(code)) {
 			bool own = true;
 

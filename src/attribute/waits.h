@@ -8,6 +8,7 @@
 
 #include "attribute/activity.h"
 #include "attribute/timeline.h"
+#include "resolve/dependants.h"
 #include "resolve/tasks.h"
 
 #define WAIT_CALLABLES 16	/* `Depends` callables and middleware seen at once in one request */
@@ -29,9 +30,11 @@ struct request_wait {
 
 /*
  * Adds one task of a request to what is known of its wait; zero `wait` and set its
- * part to PART_other_wait before the first one.  `frames` are resolved, leaf first.
+ * part to PART_other_wait before the first one.  `injected` is what its route depends on or
+ * NULL.  `frames` are resolved, leaf first.
  */
 void wait_add_task(struct request_wait *wait, const struct task_info *task,
-		   const struct frame *frames, const uint64_t *codes, size_t count);
+		   const struct dependants *injected, const struct frame *frames,
+		   const uint64_t *codes, size_t count);
 
 #endif

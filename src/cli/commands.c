@@ -29,7 +29,7 @@ static const struct option_row attach_options[] = {
 	{ OPTION_APP_PATH, 0, "app-path", "PATH", "counts as application; repeatable" },
 	{ OPTION_LIBRARY_PATH, 0, "library-path", "PATH", "counts as library; repeatable" },
 	{ OPTION_FAIL_ON, 0, "fail-on", "KIND[:MS]", "exit 3 on such a finding; repeatable" },
-	{ OPTION_RING, 0, "ring", "KIB", "size of the event buffer (default 512)" },
+	{ OPTION_RING, 0, "ring", "KIB", "size of the event buffer (default 4096)" },
 	{ OPTION_DROP, 0, "drop-events", "PER_MILLE", NULL },
 	COMMON_OPTIONS,
 };

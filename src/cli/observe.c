@@ -265,6 +265,7 @@ int observed_open(struct observation *observation, struct observed *observed, ch
 	observed->code_options.stdlib_path = observed->target->stdlib_path;
 	observed->view.target = observed->target;
 	observed->view.natives = observation->natives;
+	observed->view.threads = &observed->thread_names;
 	observed->view.codes = code_cache_new(&observed->target->py, &observed->code_options);
 	observed->view.routes = route_cache_new(observed->target);
 	if (!observed->view.codes || !observed->view.routes)
@@ -348,6 +349,16 @@ static bool busy_lately(const struct observation *observation)
 	return monotonic_ns() - observation->request_ns < NS_PER_S;
 }
 
+/* What was lost may have been the end of a request: nothing is put together across it. */
+static void notice_loss(struct observation *observation)
+{
+	uint64_t lost = attach_lost(observation->attachment);
+
+	if (lost != observation->lost)
+		tracker_gap(observation->tracker);
+	observation->lost = lost;
+}
+
 int observation_run(struct observation *observation, int timeout_ms)
 {
 	uint64_t now, tick = starting(observation) ? START_TICK_NS : TICK_NS;
@@ -362,6 +373,7 @@ int observation_run(struct observation *observation, int timeout_ms)
 	if (now - observation->tick_ns >= tick) {
 		observation->tick_ns = now;
 		observation_tick(observation, now);
+		notice_loss(observation);
 	}
 	if (observation->entries_until_ns && now > observation->entries_until_ns) {
 		attach_entries(observation->attachment, false);

@@ -93,6 +93,19 @@ void observed_listen(struct observation *observation, struct observed *observed)
 			     observation->listener_count);
 }
 
+/* The server's application, from the bottom of a loop thread's stack. */
+static void learn_application(struct observed *observed)
+{
+	const struct target *target = observed->target;
+	struct walk_result walk;
+
+	for (size_t i = 0; i < target->loop_count; i++)
+		if (!walk_thread(target->mem, &observed->config, &observed->roles,
+				 target->loops[i].tstate, target->loops[i].loop, &walk) &&
+		    walk.request.app)
+			route_cache_learn(observed->view.routes, walk.request.app);
+}
+
 int observed_refresh(struct observation *observation, struct observed *observed)
 {
 	loops_leave(observation, monotonic_ns());
@@ -102,6 +115,7 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 	scan_modules(observation, observed);
 	loops_take(observation, observed);
 	observed_listen(observation, observed);
+	learn_application(observed);
 	observed->server = observed->target->server;
 	return (int)observed->loop_count;
 }

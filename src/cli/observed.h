@@ -40,11 +40,13 @@ struct observed {
 	struct target *target;		/* owned; NULL: no Python yet */
 	struct process_config config;
 	struct process_view view;
+	struct thread_names thread_names;
 	struct code_options code_options;
 	struct role_table roles;
 	struct role_scan scan;
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
 	uint64_t snapshot_ns;		/* when the next one is due */
+	uint64_t snapshot_cost_ns;	/* of the latest ones on average */
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop *loops;	/* owned */
@@ -72,6 +74,7 @@ struct observation {
 	struct observed **items;	/* owned */
 	size_t count, capacity;
 	uint64_t start_ns, start_realtime_ns, tick_ns;
+	uint64_t lost;		/* events, as far as was noticed */
 	uint64_t request_ns;	/* when something was last sent or received */
 	uint64_t entries_until_ns;	/* sys_enter stays attached until then, 0: it is not */
 	struct frame frames[LS_MAX_FRAMES];

@@ -29,6 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
+#define TRACKER_NOTES 4
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -132,6 +133,25 @@ static int fill_targets(struct observation *observation, uint64_t now, struct re
 	return 0;
 }
 
+/* What could not be put together of requests and calls. */
+static void fill_tracker_notes(const struct observation *observation, struct report *report)
+{
+	const struct tracker_counts counts = tracker_counts(observation->tracker);
+	const struct loss_item items[TRACKER_NOTES] = {
+		{ "requests_uncertain",
+		  "requests whose beginning or end had to be inferred", counts.uncertain },
+		{ "requests_forgotten", "requests and calls beyond what is kept at once",
+		  counts.forgotten },
+		{ "routes_lost", "routes beyond the number that has a row",
+		  observation->window.routes.lost },
+		{ "callables_lost", "Depends callables and middleware beyond that number",
+		  observation->window.callables.lost },
+	};
+
+	for (size_t i = 0; i < TRACKER_NOTES; i++)
+		report->notes[report->note_count++] = items[i];
+}
+
 static int fill_loss(struct observation *observation, struct report *report, uint64_t *ret_lost)
 {
 	uint64_t counters[COUNTER_COUNT];
@@ -140,7 +160,7 @@ static int fill_loss(struct observation *observation, struct report *report, uin
 	if (error)
 		return error;
 	report->losses = calloc(LOSSES, sizeof(*report->losses));
-	report->notes = calloc(NOTES, sizeof(*report->notes));
+	report->notes = calloc(NOTES + TRACKER_NOTES, sizeof(*report->notes));
 	if (!report->losses || !report->notes)
 		return -ENOMEM;
 	report->produced = counters[COUNTER_produced];
@@ -156,6 +176,7 @@ static int fill_loss(struct observation *observation, struct report *report, uin
 		report->notes[i] = (struct loss_item){ notes[i].name, notes[i].text,
 						       counters[notes[i].counter] };
 	report->note_count = NOTES;
+	fill_tracker_notes(observation, report);
 	return 0;
 }
 

@@ -62,7 +62,7 @@ static void add_task(struct observed *observed, const struct task_info *task,
 		if (code_cache_resolve(observed->view.codes, &task->frames[i], 1, &frames[kept],
 				       1))
 			codes[kept++] = task->frames[i].code;
-	wait_add_task(&waiting->wait, task, frames, codes, kept);
+	wait_add_task(&waiting->wait, task, activity.route.injected, frames, codes, kept);
 }
 
 static void look(struct observation *observation, struct observed *observed, uint64_t now)
@@ -72,11 +72,12 @@ static void look(struct observation *observation, struct observed *observed, uin
 		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
 	};
 	const struct task_snapshot *snapshot;
+	bool first = !observed->tasks;
 	struct waiting *items;
 	size_t count = 0;
-	uint64_t cost;
+	uint64_t cost, pause;
 
-	if (!observed->tasks)
+	if (first)
 		observed->tasks = task_watch_new(observed->target, &observed->config,
 						 &observed->roles);
 	items = observed->tasks ? malloc(MAX_WAITING * sizeof(*items)) : NULL;
@@ -94,9 +95,12 @@ static void look(struct observation *observation, struct observed *observed, uin
 					  observed->pid);
 	}
 	free(items);
+	/* what the first one finds and reads is known to the later ones */
 	cost = monotonic_ns() - now;
-	observed->snapshot_ns = now + (cost * SNAPSHOT_SHARE > SNAPSHOT_NS ? cost * SNAPSHOT_SHARE
-									   : SNAPSHOT_NS);
+	if (!first)
+		observed->snapshot_cost_ns = (3 * observed->snapshot_cost_ns + cost) / 4;
+	pause = observed->snapshot_cost_ns * SNAPSHOT_SHARE;
+	observed->snapshot_ns = now + (pause > SNAPSHOT_NS ? pause : SNAPSHOT_NS);
 }
 
 void snapshots_tick(struct observation *observation, uint64_t now)

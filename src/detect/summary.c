@@ -168,7 +168,8 @@ static int fill_dependencies(const struct detect_input *input, struct report *re
 		report->dependency_count++;
 		distribution_summary(&row->per_request, &per_request);
 		*to = (struct dependency_summary){
-			.peer = row->peer, .protocol = protocol_name(row->protocol),
+			.peer = row->peer, .peer_name = row->peer_name,
+			.protocol = protocol_name(row->protocol),
 			.route = row->route, .method = row->method, .route_folded = row->folded,
 			.call_site = { row->culprit.file, row->culprit.function,
 				       row->culprit.qualname, row->culprit.line },
@@ -221,6 +222,7 @@ static int fill_callables(const struct detect_input *input, struct report *repor
 			.sampled = !row->exact,
 		};
 		distribution_summary(&row->time, &to->time);
+		distribution_summary(&row->own, &to->own);
 	}
 	qsort(report->injected, report->injected_count, sizeof(*report->injected),
 	      by_callable_time);

@@ -80,8 +80,17 @@ static struct dependant *find(struct dependants *found, uint64_t callable)
 	return NULL;
 }
 
-/* One `Depends`: FastAPI solves what it depends on, then takes it from its cache or calls it. */
-static int execute(struct walk *walk, uint64_t dependant)
+static void add_counts(uint8_t *counts, const uint8_t *more)
+{
+	for (size_t i = 0; i < DEPENDANTS_MAX; i++)
+		counts[i] = more[i] > UINT8_MAX - counts[i] ? UINT8_MAX : counts[i] + more[i];
+}
+
+/*
+ * One `Depends`: FastAPI solves what it depends on, then takes it from its cache or calls
+ * it.  `below` is what was executed for it, `counts` gets that and its own execution.
+ */
+static int execute(struct walk *walk, uint64_t dependant, const uint8_t *below, uint8_t *counts)
 {
 	struct dependant *known;
 	int64_t use_cache = 1;
@@ -96,6 +105,8 @@ static int execute(struct walk *walk, uint64_t dependant)
 	known = find(walk->found, call);
 	if (known) {
 		known->executions += !use_cache;
+		add_counts(known->below, below);
+		counts[known - walk->found->items] += !use_cache;
 		return 0;
 	}
 	name = name_of(walk->py, call);
@@ -104,12 +115,16 @@ static int execute(struct walk *walk, uint64_t dependant)
 	error = vec_grow(walk->found, DEPENDANTS_MAX);
 	if (error)
 		return error == -E2BIG ? 0 : error;
-	walk->found->items[walk->found->count++] =
-		(struct dependant){ name, code_of(walk->py, call), call, 1 };
+	known = &walk->found->items[walk->found->count++];
+	*known = (struct dependant){ .name = name, .code = code_of(walk->py, call),
+				     .callable = call, .executions = 1 };
+	add_counts(known->below, below);
+	counts[known - walk->found->items]++;
 	return 0;
 }
 
-static int solve(struct walk *walk, uint64_t dependant, unsigned depth)
+/* `counts`: by index, how often others were executed for this one. */
+static int solve(struct walk *walk, uint64_t dependant, unsigned depth, uint8_t *counts)
 {
 	uint64_t list, item;
 	ssize_t count;
@@ -118,14 +133,17 @@ static int solve(struct walk *walk, uint64_t dependant, unsigned depth)
 		return 0;
 	count = py_sequence_size(walk->py, list);
 	for (ssize_t i = 0; i < count; i++) {
+		uint8_t below[DEPENDANTS_MAX] = { 0 };
 		int error;
 
 		if (walk->visits++ >= MAX_VISITS ||
 		    py_sequence_item(walk->py, list, (size_t)i, &item))
 			return 0;
-		error = solve(walk, item, depth + 1) ?: execute(walk, item);
+		error = solve(walk, item, depth + 1, below) ?:
+			execute(walk, item, below, counts);
 		if (error)
 			return error;
+		add_counts(counts, below);
 	}
 	return 0;
 }
@@ -134,13 +152,14 @@ int dependants_read(const struct py_reader *py, uint64_t route, struct dependant
 {
 	struct dependants found = { 0 };
 	struct walk walk = { .py = py, .found = &found };
+	uint8_t counts[DEPENDANTS_MAX] = { 0 };
 	uint64_t dependant, call;
 	int error;
 
 	if (py_attribute(py, route, "dependant", &dependant) ||
 	    py_attribute(py, dependant, "call", &call))
 		return -ENOENT;
-	error = solve(&walk, dependant, 0);
+	error = solve(&walk, dependant, 0, counts);
 	if (error) {
 		dependants_free(&found);
 		return error;

@@ -15,6 +15,8 @@ struct dependant {
 	uint64_t code;		/* code object that runs, 0: a C function */
 	uint64_t callable;
 	unsigned executions;	/* in each request, what FastAPI caches left out */
+	/* by index: how often others are executed because of it */
+	uint8_t below[DEPENDANTS_MAX];
 };
 
 struct dependants {

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "discover/target.h"
 
-#define STEPS 4
+#define STEPS 5
 
 /*
  * One code object: function `function` ("Class.method") of `module`, or the
@@ -18,6 +18,8 @@
  *   "local NAME"        a local variable, through its cell
  *   "attr NAME CLASS"   an instance attribute, CLASS = module:Class
  *   "closure NAME"      a variable captured by the function
+ *   "first LIST"        the first item of a list; LIST says of what
+ *   "captured NAME FUNCTION"   the same of FUNCTION = module:outer.inner
  *   "subject NAME"      no step: the local that LS_ROLE_WORK, LS_ROLE_SEND are about
  */
 struct role_row {
@@ -65,10 +67,25 @@ static const struct role_row rows[] = {
 	LOCAL_SCOPE("fastapi.routing", "request_response", "app", 0),
 	LOCAL_SCOPE("fastapi.routing", "websocket_session", "app", 0),
 	LOCAL_SCOPE("fastapi.routing", "APIRouter.app", NULL, 0),
+	{ "uvicorn.server", "Server.run", NULL, LS_END_SERVER, 0, { "local self" } },
 	{ ANYIO, "WorkerThread.run", NULL, LS_END_TASK, LS_ROLE_WORK,
 	  { "subject func", "local cancel_scope", "attr _host_task " ANYIO ":CancelScope" } },
 	{ ANYIO, "WorkerThread.run", NULL, LS_END_FUTURE, LS_ROLE_WORK,
 	  { "subject func", "local future" } },
+	/* run_in_executor(), to_thread(): the callback that tells the future of the loop */
+	{ "concurrent.futures.thread", "_WorkItem.run", NULL, LS_END_FUTURE, LS_ROLE_WORK,
+	  { "local self", "attr future concurrent.futures.thread:_WorkItem",
+	    "attr _done_callbacks concurrent.futures._base:Future", "first callbacks",
+	    "captured destination asyncio.futures:_chain_future._call_set_state" } },
+	/* what a thread runs for a context manager is the generator it was made from */
+	{ "contextlib", "_GeneratorContextManager.__enter__", NULL, LS_END_GENERATOR, 0,
+	  { "attr gen contextlib:_GeneratorContextManager" } },
+	{ "contextlib", "_GeneratorContextManager.__exit__", NULL, LS_END_GENERATOR, 0,
+	  { "attr gen contextlib:_GeneratorContextManager" } },
+	/* writes the body in a task of its own, for the one that waits for the response */
+	{ "aiohttp.client_reqrep", "ClientRequest.write_bytes", NULL, LS_END_FUTURE, 0,
+	  { "local conn", "attr _protocol aiohttp.connector:Connection",
+	    "attr _waiter aiohttp.client_proto:ResponseHandler" } },
 	/* callbacks of child tasks, 3.13 and older; later ones know who awaits them */
 	{ "asyncio.tasks", "gather", "_done_callback", LS_END_FUTURE, 0, { "closure outer" } },
 	{ "asyncio.tasks", "shield", "_inner_done_callback", LS_END_FUTURE, 0,
@@ -99,11 +116,18 @@ static uint32_t key_id(const char *name)
 	return LS_KEY_NONE;
 }
 
+/* Of the classes and functions that steps name, beside those of the rows. */
+static const char *const step_modules[] = {
+	"concurrent.futures._base", "asyncio.futures", "aiohttp.connector", "aiohttp.client_proto",
+};
+
+#define MODULES (sizeof(rows) / sizeof(rows[0]) + sizeof(step_modules) / sizeof(step_modules[0]))
+
 /* The modules of all rows, found in one walk over sys.modules. */
 struct lookup {
 	const struct target *target;
-	const char *names[sizeof(rows) / sizeof(rows[0])];
-	uint64_t modules[sizeof(rows) / sizeof(rows[0])];	/* 0: not imported */
+	const char *names[MODULES];
+	uint64_t modules[MODULES];	/* 0: not imported */
 	size_t count;
 };
 
@@ -130,6 +154,8 @@ static int lookup_modules(const struct target *target, struct lookup *lookup)
 		if (!lookup->count ||
 		    strcmp(lookup->names[lookup->count - 1], rows[i].module))
 			lookup->names[lookup->count++] = rows[i].module;
+	for (size_t i = 0; i < sizeof(step_modules) / sizeof(step_modules[0]); i++)
+		lookup->names[lookup->count++] = step_modules[i];
 	error = mem_read_u64(target->mem, target->interp + target->layout.interp_modules,
 			     &modules);
 	return error ? error : py_dict_walk(&target->py, modules, note_module, lookup);
@@ -159,18 +185,20 @@ static int find_object(const struct lookup *lookup, const char *module_name, con
 	return error;
 }
 
-static int find_code(const struct lookup *lookup, const struct role_row *row, uint64_t *ret_code)
+/* Code of a function of a module, or of one defined inside of it. */
+static int find_code(const struct lookup *lookup, const char *module, const char *path,
+		     const char *nested, uint64_t *ret_code)
 {
 	const struct target *target = lookup->target;
 	uint64_t function, code;
 	char text[128], *rest = NULL;
-	int error = find_object(lookup, row->module, row->function, &function);
+	int error = find_object(lookup, module, path, &function);
 
 	if (!error)
 		error = py_callable_code(&target->py, function, &code);
 	if (error)
 		return error;
-	snprintf(text, sizeof(text), "%s", row->nested ? row->nested : "");
+	snprintf(text, sizeof(text), "%s", nested ? nested : "");
 	for (char *name = strtok_r(text, ".", &rest); name; name = strtok_r(NULL, ".", &rest)) {
 		error = py_code_nested(&target->py, code, name, &code);
 		if (error)
@@ -243,6 +271,43 @@ static int compile_attribute(const struct lookup *lookup, const char *name,
 	return error ? error : add_op(role, LS_OP_ATTR, at, key_id(name));
 }
 
+/* `path` is "module:outer.inner". */
+static int compile_captured(const struct lookup *lookup, const char *name, const char *path,
+			    struct code_role *role)
+{
+	char module[128], *function, *nested;
+	uint64_t code;
+	uint32_t at;
+	int error;
+
+	snprintf(module, sizeof(module), "%s", path);
+	function = strchr(module, ':');
+	nested = function ? strchr(function, '.') : NULL;
+	if (!nested)
+		return -EINVAL;
+	*function++ = *nested++ = '\0';
+	error = find_code(lookup, module, function, nested, &code);
+	if (!error)
+		error = closure_index(lookup->target, code, name, &at);
+	return error ? error : add_op(role, LS_OP_CLOSURE, at, 0);
+}
+
+/* CO_FAST_CELL, CO_FAST_FREE: Include/internal/pycore_code.h */
+#define KIND_CELL 0xc0
+
+/* Local variables that inner functions use live in cells; each step costs in every event. */
+static bool may_be_cell(const struct target *target, uint64_t code, uint32_t at)
+{
+	uint8_t kinds[256];
+	uint64_t object;
+	ssize_t size;
+
+	if (mem_read_u64(target->mem, code + target->layout.code_localspluskinds, &object))
+		return true;
+	size = py_bytes(&target->py, object, kinds, sizeof(kinds));
+	return size <= (ssize_t)at || at >= sizeof(kinds) || kinds[at] & KIND_CELL;
+}
+
 static int compile_step(const struct lookup *lookup, uint64_t code, const char *step,
 			struct code_role *role)
 {
@@ -254,6 +319,11 @@ static int compile_step(const struct lookup *lookup, uint64_t code, const char *
 		return -EINVAL;
 	if (!strcmp(verb, "attr"))
 		return compile_attribute(lookup, name, class_path, role);
+	if (!strcmp(verb, "first"))
+		return add_op(role, LS_OP_FIELD, lookup->target->layout.list_items, 0) ?:
+		       add_op(role, LS_OP_FIELD, 0, 0);
+	if (!strcmp(verb, "captured"))
+		return compile_captured(lookup, name, class_path, role);
 	if (!strcmp(verb, "closure")) {
 		error = closure_index(lookup->target, code, name, &at);
 		return error ? error : add_op(role, LS_OP_CLOSURE, at, 0);
@@ -265,14 +335,16 @@ static int compile_step(const struct lookup *lookup, uint64_t code, const char *
 	}
 	if (!error)
 		error = add_op(role, LS_OP_LOCAL, at, 0);
-	return error ? error : add_op(role, LS_OP_CELL, 0, 0);
+	return error || !may_be_cell(lookup->target, code, at) ? error
+								: add_op(role, LS_OP_CELL, 0, 0);
 }
 
 /* 0, -EAGAIN: usable, but to be compiled again later, -errno. */
 static int compile_row(const struct lookup *lookup, const struct role_row *row, uint64_t *ret_code,
 		       struct code_role *role)
 {
-	int error = find_code(lookup, row, ret_code), again = 0;
+	int error = find_code(lookup, row->module, row->function, row->nested, ret_code);
+	int again = 0;
 
 	if (error)
 		return error;

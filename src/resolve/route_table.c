@@ -248,7 +248,8 @@ static pcre2_code *compile_path(const char *path)
 			     &number, &offset, NULL);
 }
 
-static bool entry_matches(struct route_entry *entry, const char *path)
+/* `cut`: there may be more of the path. */
+static bool entry_matches(struct route_entry *entry, const char *path, bool cut)
 {
 	pcre2_match_context *limits = pcre2_match_context_create(NULL);
 	pcre2_match_data *data;
@@ -259,12 +260,12 @@ static bool entry_matches(struct route_entry *entry, const char *path)
 	data = entry->regex ? pcre2_match_data_create(1, NULL) : NULL;
 	if (data && limits) {
 		pcre2_set_match_limit(limits, MATCH_LIMIT);
-		found = pcre2_match(entry->regex, (PCRE2_SPTR)path, strlen(path), 0, 0, data,
-				    limits);
+		found = pcre2_match(entry->regex, (PCRE2_SPTR)path, strlen(path), 0,
+				    cut ? PCRE2_PARTIAL_HARD : 0, data, limits);
 	}
 	pcre2_match_data_free(data);
 	pcre2_match_context_free(limits);
-	return found >= 0;
+	return cut ? found == PCRE2_ERROR_PARTIAL : found >= 0;
 }
 
 static bool method_allowed(const struct route_entry *entry, const char *method)
@@ -286,7 +287,8 @@ const struct route_entry *route_table_match(struct route_table *table, const cha
 		struct route_entry *entry = &table->items[i];
 
 		if (!entry->path || (!entry->mount && entry->websocket != websocket) ||
-		    (partial && !method_allowed(entry, method)) || !entry_matches(entry, path))
+		    (partial && !method_allowed(entry, method)) ||
+		    !entry_matches(entry, path, false))
 			continue;
 		if (method_allowed(entry, method))
 			return entry;
@@ -295,12 +297,38 @@ const struct route_entry *route_table_match(struct route_table *table, const cha
 	return partial;
 }
 
-const struct route_entry *route_table_endpoint(const struct route_table *table, uint64_t endpoint)
+const struct route_entry *route_table_match_cut(struct route_table *table, const char *method,
+						bool websocket, const char *path)
 {
-	for (size_t i = 0; endpoint && i < table->count; i++)
-		if (table->items[i].endpoint == endpoint)
-			return &table->items[i];
-	return NULL;
+	const struct route_entry *found = NULL;
+
+	for (size_t i = 0; i < table->count; i++) {
+		struct route_entry *entry = &table->items[i];
+
+		if (!entry->path || entry->mount || entry->websocket != websocket ||
+		    !method_allowed(entry, method) || !entry_matches(entry, path, true))
+			continue;
+		if (found && found->route != entry->route)
+			return NULL;
+		found = entry;
+	}
+	return found;
+}
+
+const struct route_entry *route_table_endpoint(const struct route_table *table, uint64_t endpoint,
+					       bool *ret_several)
+{
+	const struct route_entry *found = NULL;
+
+	*ret_several = false;
+	for (size_t i = 0; endpoint && i < table->count; i++) {
+		if (table->items[i].endpoint != endpoint)
+			continue;
+		*ret_several |= found && found->route != table->items[i].route;
+		if (!found)
+			found = &table->items[i];
+	}
+	return found;
 }
 
 const struct route_entry *route_table_object(const struct route_table *table, uint64_t object,

@@ -22,6 +22,8 @@ struct route_entry {
 	pcre2_code *regex;	/* owned, NULL until a path was matched; see route_table_match() */
 	const char *path;	/* interned full path with converters, to make regex of */
 	bool websocket, mount;
+	bool code_known;	/* `code` is that of the endpoint, 0: it has none */
+	uint64_t code;
 };
 
 struct app_prefix {
@@ -46,9 +48,16 @@ void route_table_free(struct route_table *table);
 const struct route_entry *route_table_match(struct route_table *table, const char *method,
 					    bool websocket, const char *path);
 
-/* Entry of an endpoint or mounted application, NULL when there is none. */
-const struct route_entry *route_table_endpoint(const struct route_table *table,
-					       uint64_t endpoint);
+/* The same for a path of which only the beginning is known; NULL as well: there are several. */
+const struct route_entry *route_table_match_cut(struct route_table *table, const char *method,
+						bool websocket, const char *path);
+
+/*
+ * Entry of an endpoint or mounted application, NULL when there is none; `ret_several`: other
+ * routes lead to it as well.
+ */
+const struct route_entry *route_table_endpoint(const struct route_table *table, uint64_t endpoint,
+					       bool *ret_several);
 
 /* Entry of a route object, NULL when there is none; `ret_several`: it is mounted more than once. */
 const struct route_entry *route_table_object(const struct route_table *table, uint64_t object,

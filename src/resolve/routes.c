@@ -15,6 +15,7 @@
 #include "resolve/route_table.h"
 
 #define CACHE_SIZE 1024		/* resolved combinations of route, context, endpoint, application */
+#define MAX_AROUND 16		/* middleware around an application */
 #define MAX_DEPENDANTS 20000	/* routes whose callables are kept */
 #define READ_AGAIN_NS (2 * NS_PER_S)	/* between two looks at the route table */
 
@@ -123,6 +124,25 @@ static void learn_router(struct route_cache *cache, const struct request_record 
 	read_table(cache);
 }
 
+void route_cache_learn(struct route_cache *cache, uint64_t server)
+{
+	const struct py_reader *py = &cache->target->py;
+	uint64_t router = 0, app, inner;
+
+	if (py_path(py, server, "config.loaded_app", &app))
+		return;
+	for (unsigned i = 0; i < MAX_AROUND && app && !cache->router; i++) {
+		if (!py_attribute(py, app, "router", &router)) {
+			cache->router = router;
+			read_table(cache);
+			return;
+		}
+		if (py_instance_attribute(py, app, "app", &inner))
+			return;
+		app = inner;
+	}
+}
+
 static const char *format_of(const struct route_cache *cache, uint64_t object)
 {
 	uint64_t value;
@@ -184,10 +204,12 @@ static const char *routed_text(struct route_cache *cache, const struct request_r
 	if (text)
 		return mounted_text(cache, request, text, &slot->several);
 	if (!entry)
-		entry = route_table_endpoint(&cache->table, request->endpoint);
+		entry = route_table_endpoint(&cache->table, request->endpoint,
+					     &slot->several);
 	if (!entry) {
 		read_table(cache);
-		entry = route_table_endpoint(&cache->table, request->endpoint);
+		entry = route_table_endpoint(&cache->table, request->endpoint,
+					     &slot->several);
 	}
 	slot->mount = entry && entry->mount;
 	return entry ? entry->route : NULL;
@@ -248,19 +270,33 @@ const char *route_fold(const char *path)
 	return intern_bytes(text, used);
 }
 
-/* The entry that the path of a request leads to; NULL when it is not known whole. */
+/* The entry that the path of a request leads to; NULL when too little of it is known. */
 static const struct route_entry *entry_of_path(struct route_cache *cache,
 					       const struct request_record *request,
 					       const char *method)
 {
+	bool websocket = request->scope_type == SCOPE_WEBSOCKET;
 	char path[LS_PATH_BYTES + 1];
 
-	if (request->path_len > LS_PATH_BYTES)
-		return NULL;
 	memcpy(path, request->path, LS_PATH_BYTES);
 	path[LS_PATH_BYTES] = '\0';
-	return route_table_match(&cache->table, method, request->scope_type == SCOPE_WEBSOCKET,
-				 path);
+	if (!path[0])
+		return NULL;
+	if (request->path_len > LS_PATH_BYTES)
+		return route_table_match_cut(&cache->table, method, websocket, path);
+	return route_table_match(&cache->table, method, websocket, path);
+}
+
+/* Code of an entry's endpoint, read once; 0: it has none. */
+static uint64_t entry_code(struct route_cache *cache, const struct route_entry *entry)
+{
+	struct route_entry *known = &cache->table.items[entry - cache->table.items];
+
+	if (!known->code_known && py_callable_code(&cache->target->py, known->endpoint,
+						   &known->code))
+		known->code = 0;
+	known->code_known = true;
+	return known->code;
 }
 
 /* Not routed yet, or answered without a route. */
@@ -269,7 +305,6 @@ static void unrouted(struct route_cache *cache, const struct request_record *req
 {
 	const struct route_entry *entry;
 	char path[LS_PATH_BYTES + 1];
-	uint64_t code;
 
 	name->route = intern(ROUTE_UNMATCHED);
 	memcpy(path, request->path, LS_PATH_BYTES);
@@ -288,8 +323,8 @@ static void unrouted(struct route_cache *cache, const struct request_record *req
 		return;
 	name->route = entry->route;
 	name->matched = true;
-	if (!entry->mount && !py_callable_code(&cache->target->py, entry->endpoint, &code))
-		name->endpoint_code = code;
+	if (!entry->mount)
+		name->endpoint_code = entry_code(cache, entry);
 }
 
 /* Where the route alone does not say it all, the path does. */
@@ -300,7 +335,10 @@ static void take_path(struct route_cache *cache, const struct request_record *re
 
 	if (slot->several || slot->mount)
 		entry = entry_of_path(cache, request, name->method);
-	if (!entry || entry->mount || (!slot->mount && entry->object != request->route))
+	name->ambiguous = slot->several && !entry;
+	if (!entry || entry->mount ||
+	    (!slot->mount && entry->object != request->route &&
+	     (request->route || entry->endpoint != request->endpoint)))
 		return;
 	name->route = entry->route;
 	if (py_callable_code(&cache->target->py, entry->endpoint, &name->endpoint_code))

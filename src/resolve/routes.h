@@ -19,6 +19,7 @@ struct route_name {
 	const char *method;	/* interned, "WS" for websockets */
 	bool folded;		/* a guess: the path with what looks like ids replaced */
 	bool matched;		/* not routed yet: found by path in the application's table */
+	bool ambiguous;		/* one of several, and its path is not known */
 	uint64_t endpoint_code;	/* code object of the endpoint, 0: not known */
 	const struct dependants *injected;	/* borrowed from the cache; NULL: none known */
 };
@@ -26,6 +27,12 @@ struct route_name {
 /* `target` is borrowed.  NULL when out of memory. */
 struct route_cache *route_cache_new(const struct target *target);
 void route_cache_free(struct route_cache *cache);
+
+/*
+ * Takes the routes of the application that a server object of Uvicorn's runs, so that
+ * they are known before the first request is.
+ */
+void route_cache_learn(struct route_cache *cache, uint64_t server);
 
 /* Never fails: what cannot be known stays NULL. */
 void route_resolve(struct route_cache *cache, const struct request_record *request,

@@ -19,6 +19,14 @@ static __thread const struct role_table *walk_roles;
 #endif
 #define ls_read_user(to, size, address) mem_read(walk_mem, (address), (to), (size))
 
+/* From outside each walk is its own. */
+static __u64 *ls_key_memo(const void *s, __u32 i)
+{
+	(void)s;
+	(void)i;
+	return NULL;
+}
+
 static const struct code_role *ls_code_role(const struct process_config *config, __u64 code)
 {
 	(void)config;

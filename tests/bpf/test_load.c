@@ -29,10 +29,10 @@ static const struct budget {
 	const char *program;
 	unsigned long instructions;
 } budgets[] = {
-	{ "sys_exit", 140000 },
+	{ "sys_exit", 112000 },
 	{ "sys_enter", 250 },
-	{ "sched_switch", 28000 },
-	{ "cpu_clock", 22000 },
+	{ "sched_switch", 46000 },
+	{ "cpu_clock", 42000 },
 	{ "process_fork", 150 },
 	{ "process_exec", 140 },
 	{ "process_exit", 190 },

@@ -117,7 +117,7 @@ def test_routes_of_threads_and_clients_that_go(loop):
 def test_requests_of_tasks_of_one_name(loop):
     """Where a task's parent is not known, its address comes up again with the next one."""
     with Service("named_tasks:app", loop=loop) as service:
-        with attached(service, *OPTIONS) as run:
+        with attached(service, "--slow-call", 1, "--stall", 1) as run:
             drive(service, ["/nap"] * 50, concurrency=1)
     [finding] = naps(run)
     assert finding["count"] == finding["requests"] == 50

@@ -133,6 +133,41 @@ static void test_ready_long_ago_is_no_wait(void **state)
 	timeline_free(&timeline);
 }
 
+/* The same on a loop that is busy with others all the time. */
+static void test_ready_long_ago_on_a_busy_loop(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
+	own(&timeline, &log, 300 * MS, 301 * MS, 1201 * MS, 40, 0);
+	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_behind_others], 0);
+	timeline_free(&timeline);
+}
+
+/* A thread was done while the loop was held: what was ready before had run by then. */
+static void test_ready_again_after_a_thread(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
+	step_log_add(&log, PID, TID, 9, 120 * MS, 200 * MS);
+	assert_int_equal(timeline_left(&timeline, PID, TID, 110 * MS, &log), 0);
+	timeline_add(&timeline, PART_thread_run, 110 * MS, 150 * MS);
+	timeline_ready(&timeline, 150 * MS, 1050 * MS, 9, false);
+	own(&timeline, &log, 203 * MS, 204 * MS, 1104 * MS, 12, 0);
+	timeline_parts(&timeline, 100 * MS, 204 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_thread_run], 40 * MS);
+	assert_int_equal(parts[PART_behind_others], 50 * MS);
+	timeline_free(&timeline);
+}
+
 /* But as long as the long step that it became ready in, it was. */
 static void test_ready_in_a_long_step(void **state)
 {
@@ -222,6 +257,8 @@ int main(void)
 		cmocka_unit_test(test_unread_bytes_wait_for_others),
 		cmocka_unit_test(test_clock_unknown_unread_waits_whole),
 		cmocka_unit_test(test_ready_long_ago_is_no_wait),
+		cmocka_unit_test(test_ready_long_ago_on_a_busy_loop),
+		cmocka_unit_test(test_ready_again_after_a_thread),
 		cmocka_unit_test(test_ready_in_a_long_step),
 		cmocka_unit_test(test_ready_in_the_next_steps),
 		cmocka_unit_test(test_merge),

@@ -414,8 +414,6 @@ static void check_scope(void)
 		walk_scope(dict_of(items, sizeof(items) / sizeof(items[0]), kind));
 		assert_int_equal(result.request.scope_type, SCOPE_HTTP);
 		assert_string_equal(result.request.method, "PROPFIN");
-		assert_string_equal(result.request.root_path, "/api");
-		assert_int_equal(result.request.root_path_len, 4);
 		assert_int_equal(result.request.path_len, sizeof(path) - 1);
 		assert_memory_equal(result.request.path, path, LS_PATH_BYTES);
 		assert_int_equal(result.request.route, 0x7002);

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An HTTP/1.1 server whose answers take as long as their path says.
+
+    python upstream.py PORT TLS_PORT CERTIFICATE KEY
+
+/delay/MS, /status/CODE; /never takes the request and is silent; /reset resets the
+connection. Everything else is answered at once. A DNS server at NAMES says
+127.0.0.1 to whatever it is asked, after 20 ms.
+"""
+
+import asyncio
+import socket
+import ssl
+import struct
+import sys
+
+NAMES = ("127.53.53.53", 53)
+RESET = struct.pack("ii", 1, 0)
+
+
+async def read_request(reader):
+    """The path; None: the client is gone."""
+    line = await reader.readline()
+    if not line:
+        return None
+    length = 0
+    while (header := await reader.readline()) not in (b"\r\n", b""):
+        name, _, value = header.decode("latin-1").partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    await reader.readexactly(length)
+    return line.decode("latin-1").split()[1].partition("?")[0]
+
+
+async def serve(reader, writer):
+    try:
+        while path := await read_request(reader):
+            _, what, value, *_ = [*path.split("/"), "", ""]
+            status = 200
+            if what == "delay":
+                await asyncio.sleep(float(value) / 1e3)
+            elif what == "status":
+                status = int(value)
+            elif what == "never":
+                await reader.read()
+            elif what == "reset":
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                break
+            body = b'{"upstream": true}'
+            writer.write(
+                f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        pass
+    finally:
+        writer.close()
+
+
+class Names(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        question = data[12 : data.index(b"\0", 12) + 5]
+        header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0)
+        found = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton("127.0.0.1")
+        asyncio.get_running_loop().call_later(
+            0.02, self.transport.sendto, header + question + found, addr
+        )
+
+
+async def main(port, tls_port, certificate, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    # Every address of the loopback network is a peer of its own.
+    await asyncio.start_server(serve, "0.0.0.0", port, backlog=1024)
+    await asyncio.start_server(serve, "127.0.0.1", tls_port, ssl=context)
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(Names, local_addr=NAMES)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

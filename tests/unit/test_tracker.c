@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Pieces that the probes saw become requests and calls. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "attribute/tracker.h"
+#include "attribute/waits.h"
+#include "base/intern.h"
+#include "base/units.h"
+
+#define MS NS_PER_MS
+#define PID 100
+#define TID 101
+#define KEPT 16	/* requests and calls of one test */
+
+struct world {
+	struct tracker *tracker;
+	struct served_request requests[KEPT];
+	size_t request_count;
+	struct dependency_call calls[KEPT];
+	struct peer_call peer_calls[KEPT];
+	size_t call_count;
+	uint64_t busy_ns;
+	uint64_t step;
+};
+
+static void on_request(void *context, const struct served_request *request)
+{
+	struct world *world = context;
+	uint64_t sum = 0;
+
+	assert_true(world->request_count < KEPT);
+	for (unsigned i = 0; i < PART_COUNT; i++)
+		sum += request->parts[i];
+	assert_int_equal(sum, request->end_ns - request->start_ns);
+	world->requests[world->request_count++] = *request;
+}
+
+static void on_call(void *context, const struct dependency_call *call)
+{
+	struct world *world = context;
+
+	assert_true(world->call_count < KEPT);
+	world->peer_calls[world->call_count] = *call->call;
+	world->calls[world->call_count++] = *call;
+}
+
+static int set_up(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	struct tracker_sink sink = { on_request, on_call, world };
+
+	world->tracker = tracker_new(&sink);
+	world->step = 1;
+	*state = world;
+	return world->tracker ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	struct world *world = *state;
+
+	tracker_free(world->tracker);
+	free(world);
+	return 0;
+}
+
+static void fill(struct io_record *io, const struct world *world, uint64_t connection,
+		 uint8_t role, uint8_t direction, const char *text, uint64_t now)
+{
+	size_t length = strlen(text), kept = length < LS_HEAD_BYTES ? length : LS_HEAD_BYTES;
+
+	*io = (struct io_record){
+		.connection = connection, .bytes = (int64_t)length, .head_bytes = (uint16_t)kept,
+		.direction = direction, .role = role, .family = FD_INET,
+		.flags = IO_SEEN_OPENING, .peer_port = role == ROLE_SERVER ? 50000 : 6379,
+		.loop = 0, .step_seq = world->step,
+		.own = { .start_ns = now - MS, .cpu_ns = MS, .busy_ns = world->busy_ns },
+	};
+	io->tail_bytes = length < LS_TAIL_BYTES ? (uint8_t)length : LS_TAIL_BYTES;
+	memcpy(io->tail, text + length - io->tail_bytes, io->tail_bytes);
+	if (role == ROLE_CLIENT)
+		memcpy(io->address, "\x7f\0\0\1", 4);
+}
+
+/* Bytes that arrived at `arrived` were read at `now`. */
+static void receive(struct world *world, uint64_t connection, uint8_t role, const char *text,
+		    uint64_t arrived, uint64_t now)
+{
+	struct event_transfer event = { .header = { .kind = EVENT_TRANSFER, .time_ns = now,
+						    .tgid = PID, .tid = TID } };
+
+	fill(&event.io, world, connection, role, IO_RECEIVE, text, now);
+	event.io.arrived_ns = event.io.arrived_last_ns = arrived;
+	memcpy(event.head, text, event.io.head_bytes);
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, NULL), 0);
+}
+
+/* A message that begins something, sent for a request. */
+static void message(struct world *world, uint64_t connection, uint8_t role, const char *text,
+		    uint64_t request, uint64_t now)
+{
+	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = now,
+						   .tgid = PID, .tid = TID } };
+	struct activity activity = { .pid = PID, .tid = TID, .request = request };
+
+	if (request) {
+		activity.route.route = intern("/items/{id}");
+		activity.route.method = intern("GET");
+		activity.culprit = (struct place){ "app.py", "f", "f", 7 };
+	}
+	fill(&event.io, world, connection, role, IO_SEND, text, now);
+	memcpy(event.head, text, event.io.head_bytes);
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
+}
+
+static void more(struct world *world, uint64_t connection, uint8_t role, const char *text,
+		 uint64_t now)
+{
+	struct event_transfer event = { .header = { .kind = EVENT_TRANSFER, .time_ns = now,
+						    .tgid = PID, .tid = TID } };
+
+	fill(&event.io, world, connection, role, IO_SEND, text, now);
+	memcpy(event.head, text, event.io.head_bytes);
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, NULL), 0);
+}
+
+static void closed(struct world *world, uint64_t connection, uint64_t now, bool failed)
+{
+	struct event_closed event = { .header = { .kind = EVENT_CLOSED, .time_ns = now,
+						  .tgid = PID },
+				      .connection = connection, .failed = failed };
+
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, NULL), 0);
+}
+
+#define GET "GET /items/1 HTTP/1.1\r\nHost: a\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+
+static void test_keep_alive(void **state)
+{
+	struct world *world = *state;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		uint64_t base = (100 + 100 * i) * MS;
+
+		receive(world, 1, ROLE_SERVER, GET, base, base + 10 * MS);
+		message(world, 1, ROLE_SERVER, OK, 7 + i, base + 20 * MS);
+		assert_int_equal(world->request_count, i);
+		more(world, 1, ROLE_SERVER, "body", base + 30 * MS);
+		assert_int_equal(world->request_count, i + 1);
+		assert_int_equal(world->requests[i].start_ns, base);
+		assert_int_equal(world->requests[i].first_byte_ns, base + 20 * MS);
+		assert_int_equal(world->requests[i].end_ns, base + 30 * MS);
+		assert_int_equal(world->requests[i].status, 200);
+		assert_int_equal(world->requests[i].identity, 7 + i);
+		assert_string_equal(world->requests[i].route.route, "/items/{id}");
+		assert_false(world->requests[i].aborted);
+		/* nobody had read what was there */
+		assert_int_equal(world->requests[i].parts[PART_behind_others], 9 * MS);
+		assert_int_equal(world->requests[i].parts[PART_loop_cpu], 3 * MS);
+	}
+}
+
+static void test_pipelined(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET GET, 100 * MS, 110 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 7, 120 * MS);
+	message(world, 1, ROLE_SERVER, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", 8,
+		130 * MS);
+	assert_int_equal(world->request_count, 2);
+	assert_int_equal(world->requests[0].status, 200);
+	assert_int_equal(world->requests[0].end_ns, 120 * MS);
+	assert_int_equal(world->requests[1].status, 404);
+	assert_int_equal(world->requests[1].start_ns, 100 * MS);
+}
+
+static void test_closed_in_the_middle(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 110 * MS);
+	message(world, 1, ROLE_SERVER, OK, 7, 120 * MS);
+	closed(world, 1, 150 * MS, false);
+	assert_int_equal(world->request_count, 1);
+	assert_true(world->requests[0].aborted);
+	assert_int_equal(world->requests[0].end_ns, 150 * MS);
+}
+
+static void test_ends_with_its_connection(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 110 * MS);
+	message(world, 1, ROLE_SERVER, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nab", 7,
+		120 * MS);
+	assert_int_equal(world->request_count, 0);
+	closed(world, 1, 150 * MS, false);
+	assert_int_equal(world->request_count, 1);
+	assert_false(world->requests[0].aborted);
+}
+
+static void test_still_open_at_the_end(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 110 * MS);
+	assert_int_equal(tracker_open_requests(world->tracker, 105 * MS, 5), 1);
+	assert_int_equal(tracker_open_requests(world->tracker, 100 * MS, 5), 0);
+	tracker_finish(world->tracker, 500 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_true(world->requests[0].ongoing);
+	assert_int_equal(world->requests[0].end_ns, 500 * MS);
+}
+
+/* A response whose request was read before the attach has no latency, but it counts. */
+static void test_response_alone(void **state)
+{
+	struct world *world = *state;
+
+	message(world, 1, ROLE_SERVER, OK "body", 7, 120 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_true(world->requests[0].arrival_unknown);
+}
+
+static void test_call_of_a_request(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	message(world, 2, ROLE_CLIENT, "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", 7, 103 * MS);
+	receive(world, 2, ROLE_CLIENT, "$1\r\nv\r\n", 153 * MS, 160 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 7, 165 * MS);
+	assert_int_equal(world->call_count, 1);
+	assert_string_equal(world->calls[0].peer, "127.0.0.1:6379");
+	assert_int_equal(world->calls[0].request, 7);
+	assert_int_equal(world->calls[0].culprit.line, 7);
+	assert_int_equal(world->peer_calls[0].protocol, PROTOCOL_REDIS);
+	assert_int_equal(world->peer_calls[0].reply_ns - world->peer_calls[0].sent_ns, 50 * MS);
+	assert_string_equal(world->peer_calls[0].shape, "GET");
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].site_count, 1);
+	assert_int_equal(world->requests[0].parts[PART_dependency_wait], 50 * MS);
+	/* the answer was there, the loop was not */
+	assert_int_equal(world->requests[0].parts[PART_behind_others], 6 * MS);
+}
+
+/* What was known of a request before its connection was: both become one. */
+static void test_orphan_is_joined(void **state)
+{
+	struct world *world = *state;
+
+	message(world, 2, ROLE_CLIENT, "*1\r\n$4\r\nINCR\r\n", 7, 103 * MS);
+	receive(world, 2, ROLE_CLIENT, ":1\r\n", 123 * MS, 124 * MS);
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 7, 130 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].parts[PART_dependency_wait], 20 * MS);
+}
+
+static void test_refused(void **state)
+{
+	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = 100 * MS,
+						   .tgid = PID, .tid = TID } };
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
+	struct world *world = *state;
+
+	fill(&event.io, world, 3, ROLE_CLIENT, IO_CONNECT, "", 100 * MS);
+	event.io.bytes = -111;
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
+	assert_int_equal(world->call_count, 1);
+	assert_true(world->calls[0].refused);
+}
+
+/* A snapshot says what the gap between two turns on the loop was for. */
+static void test_wait_fills_its_gap(void **state)
+{
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
+	struct request_wait wait = { .part = PART_timer_wait, .mark = 1, .callable_count = 1 };
+	struct world *world = *state;
+
+	wait.callables[0] = (struct waiting_callable){ .code = 99, .innermost = true,
+						       .place = { "deps.py", "d", "d", 3 },
+						       .middleware = true };
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	activity.client_port = 50000;
+	assert_int_equal(tracker_wait(world->tracker, &activity, &wait, 150 * MS), 0);
+	world->step = 20;
+	message(world, 1, ROLE_SERVER, OK "body", 7, 202 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].parts[PART_timer_wait], 100 * MS);
+	assert_int_equal(world->requests[0].callable_count, 1);
+}
+
+/* The end of a request may have been lost: the next one does not get its response. */
+static void test_gap(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	tracker_gap(world->tracker);
+	receive(world, 1, ROLE_SERVER, GET, 200 * MS, 201 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 8, 210 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].start_ns, 200 * MS);
+	assert_int_equal(tracker_counts(world->tracker).forgotten, 1);
+}
+
+static void test_websocket(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER,
+		"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		100 * MS, 101 * MS);
+	message(world, 1, ROLE_SERVER,
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", 7, 110 * MS);
+	receive(world, 1, ROLE_SERVER, "\x81\x82....ab", 200 * MS, 201 * MS);
+	more(world, 1, ROLE_SERVER, "\x81\x02" "ok", 202 * MS);
+	assert_int_equal(world->request_count, 0);
+	closed(world, 1, 900 * MS, false);
+	assert_int_equal(world->request_count, 1);
+	assert_true(world->requests[0].websocket);
+	assert_false(world->requests[0].aborted);
+	assert_int_equal(world->requests[0].messages_in, 1);
+	assert_int_equal(world->requests[0].messages_out, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_keep_alive), TEST(test_pipelined), TEST(test_closed_in_the_middle),
+		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
+		TEST(test_response_alone), TEST(test_call_of_a_request),
+		TEST(test_orphan_is_joined), TEST(test_refused), TEST(test_wait_fills_its_gap),
+		TEST(test_gap), TEST(test_websocket),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
