@@ -171,6 +171,7 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 	struct connection *fresh = &s->connection, *connection;
 	__u16 type = BPF_CORE_READ(sk, sk_type);
 	__u64 key = (__u64)sk;
+	__u8 state;
 
 	bpf_probe_read_kernel(fresh, sizeof(*fresh), zeros);
 	fresh->loop = -1;
@@ -198,7 +199,9 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 		fresh->role = fresh->peer_port ? ROLE_CLIENT : ROLE_OTHER;
 		return fresh;
 	}
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN)
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	/* one that is closed is forgotten: the next one may have its address */
+	if (state == TCP_LISTEN || (state == TCP_CLOSE && s->io.number != NR_CONNECT))
 		return fresh;
 	fresh->role = listener_of(sk) ? ROLE_SERVER : ROLE_CLIENT;
 	if (s->io.number == NR_CONNECT)

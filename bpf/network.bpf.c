@@ -66,6 +66,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
 	__u64 key = (__u64)sk;
 
 	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV) {
+		bpf_map_delete_elem(&connections, &key); /* whoever had this address */
 		served(sk, bpf_ktime_get_ns());
 		return 0;
 	}

@@ -156,7 +156,7 @@ static __always_inline bool is_gil_futex(const struct loop_slot *slot,
 
 /* A call that slept ends; LOOP_*. */
 static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
-				      const struct call_registers *regs, long result, __u64 now)
+				     const struct call_registers *regs, long result, __u64 now)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	__u64 delay = less(BPF_CORE_READ(task, sched_info.run_delay), slot->call_run_delay);
@@ -204,7 +204,7 @@ static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
 
 /* A call that never slept ends: slow only when it kept the CPU in the kernel; LOOP_*. */
 static __always_inline int awake_end(struct scratch *s, struct loop_slot *slot,
-				      const struct call_registers *regs, long result, __u64 now)
+				     const struct call_registers *regs, long result, __u64 now)
 {
 	__u64 start = slot->enter_ns ? slot->enter_ns : slot->kernel_sample_ns;
 	struct call_end *end = &s->call_end;

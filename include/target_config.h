@@ -157,7 +157,8 @@ struct code_role_key {
 	X(PARENT_TASK, "_parent_task") X(CANCEL_SCOPE, "cancel_scope") \
 	X(ROUTER, "router") X(CLIENT, "client") \
 	X(STATUS, "status") X(MORE_BODY, "more_body") X(FUTURE, "future") \
-	X(DONE_CALLBACKS, "_done_callbacks") X(PROTOCOL, "_protocol") X(WAITER, "_waiter") X(GEN, "gen")
+	X(DONE_CALLBACKS, "_done_callbacks") X(PROTOCOL, "_protocol") X(WAITER, "_waiter") \
+	X(GEN, "gen")
 
 enum {
 	LS_KEY_NONE = 0,

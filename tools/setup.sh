@@ -19,7 +19,7 @@ case $what in
 build) ;;
 demo) packages+=(python3 python3-venv) ;;
 test) packages+=(python3 python3-venv libpython3-dev libcmocka-dev wrk redis-server
-	postgresql debootstrap debian-archive-keyring jq) ;;
+	postgresql openssl debootstrap debian-archive-keyring jq) ;;
 lint) packages+=(python3 python3-venv libcmocka-dev cppcheck shellcheck) ;;
 *)
 	echo "usage: tools/setup.sh [build|demo|test|lint]" >&2

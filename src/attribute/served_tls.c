@@ -10,7 +10,7 @@
 #define RECORD_HEADER 5
 #define RECORD_HANDSHAKE 22
 #define RECORD_DATA 23
-#define REQUEST_BYTES 35	/* of the shortest request, with what TLS adds; alerts are shorter */
+#define REQUEST_BYTES 35	/* of the shortest request, with what TLS adds; alerts are less */
 
 enum {
 	HANDSHAKE_NONE = 0,

@@ -46,7 +46,7 @@ struct observed {
 	struct role_scan scan;
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
 	uint64_t snapshot_ns;		/* when the next one is due */
-	uint64_t snapshot_cost_ns;	/* of the latest ones on average */
+	uint64_t snapshot_cost_ns;	/* of the last one */
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop *loops;	/* owned */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "attribute/waits.h"
 #include "base/log.h"
@@ -65,6 +66,16 @@ static void add_task(struct observed *observed, const struct task_info *task,
 	wait_add_task(&waiting->wait, task, activity.route.injected, frames, codes, kept);
 }
 
+/* A thread that waits for a CPU costs nobody anything. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec time;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time))
+		return 0;
+	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
 static void look(struct observation *observation, struct observed *observed, uint64_t now)
 {
 	static const struct task_limits limits = {
@@ -72,12 +83,11 @@ static void look(struct observation *observation, struct observed *observed, uin
 		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
 	};
 	const struct task_snapshot *snapshot;
-	bool first = !observed->tasks;
+	uint64_t began = cpu_ns(), cost, usual, pause;
 	struct waiting *items;
 	size_t count = 0;
-	uint64_t cost, pause;
 
-	if (first)
+	if (!observed->tasks)
 		observed->tasks = task_watch_new(observed->target, &observed->config,
 						 &observed->roles);
 	items = observed->tasks ? malloc(MAX_WAITING * sizeof(*items)) : NULL;
@@ -95,11 +105,11 @@ static void look(struct observation *observation, struct observed *observed, uin
 					  observed->pid);
 	}
 	free(items);
-	/* what the first one finds and reads is known to the later ones */
-	cost = monotonic_ns() - now;
-	if (!first)
-		observed->snapshot_cost_ns = (3 * observed->snapshot_cost_ns + cost) / 4;
-	pause = observed->snapshot_cost_ns * SNAPSHOT_SHARE;
+	/* what is read for the first time is known to the next one: it counts when it lasts */
+	cost = cpu_ns() - began;
+	usual = cost < observed->snapshot_cost_ns ? cost : observed->snapshot_cost_ns;
+	pause = usual * SNAPSHOT_SHARE;
+	observed->snapshot_cost_ns = cost;
 	observed->snapshot_ns = now + (pause > SNAPSHOT_NS ? pause : SNAPSHOT_NS);
 }
 

@@ -336,7 +336,7 @@ static int compile_step(const struct lookup *lookup, uint64_t code, const char *
 	if (!error)
 		error = add_op(role, LS_OP_LOCAL, at, 0);
 	return error || !may_be_cell(lookup->target, code, at) ? error
-								: add_op(role, LS_OP_CELL, 0, 0);
+							       : add_op(role, LS_OP_CELL, 0, 0);
 }
 
 /* 0, -EAGAIN: usable, but to be compiled again later, -errno. */

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients with their own stop-watch, on bare sockets.
 
-Client is one connection that does what it is told, byte by byte. load() sends many
+Client is one connection that does what it is told, byte by byte; it has the time at
+which the kernel had the bytes, however late it looks. load() sends many
 requests over several connections at full speed, from a process of its own on
 another CPU than the service, and knows of each when it connected, when its first
 byte was sent, and when the first and last byte of the response were there: as the
@@ -154,6 +155,11 @@ class Client:
         raw.connect((HOST, port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connected_ns = time.monotonic_ns()
+        self.epoch_ns = time.time_ns() - time.monotonic_ns()
+        self.arrived_ns = 0
+        self.tls = tls
+        if not tls:
+            raw.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket = unverified().wrap_socket(raw) if tls else raw
         self.parser = Parser()
         self.sent_ns = 0
@@ -171,23 +177,30 @@ class Client:
         return now
 
     def receive(self):
-        """What is there; b"" at the end, be it a reset."""
+        """What is there; b"" at the end, be it a reset; arrived_ns says since when."""
         try:
-            return self.socket.recv(1 << 18)
+            if self.tls:
+                data, more = self.socket.recv(1 << 18), ()
+            else:
+                data, more, _, _ = self.socket.recvmsg(1 << 18, 64)
         except ConnectionError:
-            return b""
+            data, more = b"", ()
+        self.arrived_ns = time.monotonic_ns()
+        for _, _, stamp in more:
+            seconds, ns = TIMESPEC.unpack(stamp)
+            self.arrived_ns = seconds * 10**9 + ns - self.epoch_ns
+        return data
 
     def reply(self, head=False, sent_ns=0):
         """The next response."""
-        done = bool(self.parser.data) and self.parser.feed(b"", time.monotonic_ns(), head)
+        done = bool(self.parser.data) and self.parser.feed(b"", self.arrived_ns, head)
         while not done:
             data = self.receive()
-            now = time.monotonic_ns()
             if not data:
-                reply = self.parser.closed(now)
+                reply = self.parser.closed(self.arrived_ns)
                 self.parser = Parser()
                 break
-            done = self.parser.feed(data, now, head)
+            done = self.parser.feed(data, self.arrived_ns, head)
         if done:
             reply = self.parser.taken()
         reply.sent_ns, reply.connected_ns = sent_ns, self.connected_ns
@@ -326,8 +339,6 @@ class Lane:
     def open(self):
         self.client = Client(self.driver.port, self.driver.tls)
         self.client.socket.setblocking(False)
-        if not self.driver.tls:
-            self.client.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.driver.register(self)
 
     def next(self):
@@ -346,28 +357,14 @@ class Lane:
         self.sent_ns = self.client.send(driver.wires[number])
         return True
 
-    def receive(self):
-        """What is there, and when it had reached the socket; None: nothing."""
-        try:
-            if self.driver.tls:
-                return self.client.socket.recv(1 << 18), time.monotonic_ns()
-            data, more, _, _ = self.client.socket.recvmsg(1 << 18, 64)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return None, 0
-        except ConnectionError:
-            return b"", time.monotonic_ns()
-        for _, _, stamp in more:
-            seconds, ns = TIMESPEC.unpack(stamp)
-            return data, seconds * 10**9 + ns - self.driver.epoch_ns
-        return data, time.monotonic_ns()
-
     def ready(self):
         client, driver = self.client, self.driver
         while True:
-            data, arrived = self.receive()
-            if data is None:
+            try:
+                data = client.receive()
+            except (BlockingIOError, ssl.SSLWantReadError):
                 return True
-            now = time.monotonic_ns()
+            arrived, now = client.arrived_ns, time.monotonic_ns()
             self.first = self.first or arrived
             if data and not client.parser.feed(data, now, self.head):
                 if driver.tls:
@@ -400,7 +397,6 @@ class Driver:
         self.done = []
         self.lanes = {}
         self.epoll = select.epoll()
-        self.epoch_ns = time.time_ns() - time.monotonic_ns()
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         # What it sees is to be the service's doing, not that of others on its CPU.

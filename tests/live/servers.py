@@ -181,8 +181,9 @@ class Redis(Server):
         if server is None:
             raise LookupError("no redis-server: tools/setup.sh test installs it")
         self.launch(server, "--bind", HOST, "--port", self.port, "--save", "",
-                    "--appendonly", "no", "--dir", self.folder, "--enable-debug-command", "yes",
-                    "--unixsocket", self.folder / "redis.sock", "--unixsocketperm", "777")  # fmt: skip
+                    "--appendonly", "no", "--dir", self.folder,
+                    "--enable-debug-command", "yes", "--unixsocketperm", "777",
+                    "--unixsocket", self.folder / "redis.sock")  # fmt: skip
 
     @property
     def unix(self):

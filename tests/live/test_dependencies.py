@@ -30,9 +30,7 @@ CLIENTS = POSTGRES + REDIS + HTTP
 #: Delays that are asked for, in ms.
 SLOW = dict.fromkeys(CLIENTS, 120) | {"asyncpg": 300, "httpx": 300}
 NEW_MS = UNIX_MS = 20
-MANY = (
-    dict.fromkeys(POSTGRES, 20) | dict.fromkeys(REDIS, 30) | dict.fromkeys(HTTP, 8)
-)
+MANY = dict.fromkeys(POSTGRES, 20) | dict.fromkeys(REDIS, 30) | dict.fromkeys(HTTP, 8)
 FEW = dict.fromkeys(POSTGRES + HTTP, 3) | dict.fromkeys(REDIS, 1)
 #: Of a latency; from the end of the peer's sleep to its first byte here is its own time.
 LATENCY_MS, LATENCY_SHARE = 5, 0.05

@@ -231,10 +231,15 @@ def reading_late(port, scene):
         scene.replies["GET /large/{size}"].append(client.reply(sent_ns=sent))
 
 
+PART_MS = 40
+
+
 def streaming(port, scene):
     with Client(port) as client:
         for _ in range(2):
-            scene.replies["GET /stream/{parts}/{ms}"].append(client.ask("GET", "/stream/4/20"))
+            scene.replies["GET /stream/{parts}/{ms}"].append(
+                client.ask("GET", f"/stream/4/{PART_MS}")
+            )
 
 
 def unsized(port, scene):
@@ -326,6 +331,9 @@ def scene(request):
 
 #: Of what waits for the scheduler as well, on both sides.
 LOOSE_MS = 2.0
+#: A close has no time of its own at the client, and of requests that came in pieces
+#: and were read together only the last piece's time is known.
+LOOSER_MS = {"GET /stream-fast/{parts}/{size}": 10.0, "GET /items/{item_id}/reviews": 10.0}
 
 
 def test_each_kind_is_counted_and_timed(scene):
@@ -346,16 +354,17 @@ def test_each_kind_is_counted_and_timed(scene):
                 continue
             for end, value in (("min", min(measured)), ("max", max(measured))):
                 off = abs(told[end] - value)
-                assert off <= max(LOOSE_MS, 0.02 * value), (name, key, told, value)
+                loose = LOOSER_MS.get(name, LOOSE_MS)
+                assert off <= max(loose, 0.02 * value), (name, key, told, value)
         adds_up(name, row)
 
 
 def test_first_byte_and_last(scene):
     row = scene.row("GET /stream/{parts}/{ms}")
     assert row["first_byte_ms"]["max"] < 20
-    assert row["latency_ms"]["min"] >= 60
+    assert row["latency_ms"]["min"] >= 3 * PART_MS
     # A wait as short as these is between two looks at the task now and then.
-    assert row["time_ms"]["timer_wait"] >= 0.5 * 2 * 60, row["time_ms"]
+    assert row["time_ms"]["timer_wait"] >= 0.5 * 2 * 3 * PART_MS, row["time_ms"]
 
 
 @pytest.mark.parametrize(
@@ -522,7 +531,7 @@ def test_who_waited_for_whom(server):
     assert set(victims) == {"GET /text", "GET /empty"}
     for name, replies in (("GET /text", fresh), ("GET /empty", kept)):
         row, victim = rows_of(run)[name], victims[name]
-        # The block is over when its response comes, but for what comes before that.
+        # The block is over when its response comes.
         delays = [
             (culprit.first_ns - reply.sent_ns) / 1e6
             for culprit, reply in zip(culprits, replies, strict=True)

@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from typing import Annotated
 
 import asyncpg
 import httpx
@@ -159,7 +160,7 @@ async def pooled_connection():
 
 
 @router.get("/injected/pool/{ms}")
-async def injected_pool(ms: int, connection=Depends(pooled_connection)):
+async def injected_pool(ms: int, connection: Annotated[object, Depends(pooled_connection)]):
     await asyncio.sleep(ms / 1e3)
 
 
@@ -168,5 +169,5 @@ async def slow_query():
 
 
 @router.get("/injected/query")
-async def injected_query(found=Depends(slow_query)):
+async def injected_query(found: Annotated[object, Depends(slow_query)]):
     return {}

@@ -70,27 +70,27 @@ async def through_helper():
 
 
 @app.get("/slow/asynchronous")
-async def slow_asynchronous(found=Depends(asynchronous)):
+async def slow_asynchronous(found: Annotated[object, Depends(asynchronous)]):
     return {}
 
 
 @app.get("/slow/synchronous")
-async def slow_synchronous(found=Depends(synchronous)):
+async def slow_synchronous(found: Annotated[object, Depends(synchronous)]):
     return {}
 
 
 @app.get("/slow/entering")
-async def slow_entering(found=Depends(entering)):
+async def slow_entering(found: Annotated[object, Depends(entering)]):
     return {}
 
 
 @app.get("/slow/leaving")
-async def slow_leaving(found=Depends(leaving, scope="function")):
+async def slow_leaving(found: Annotated[object, Depends(leaving, scope="function")]):
     return {}
 
 
 @app.get("/slow/entering-in-thread")
-async def slow_entering_in_thread(found=Depends(entering_in_thread)):
+async def slow_entering_in_thread(found: Annotated[object, Depends(entering_in_thread)]):
     return {}
 
 
@@ -100,12 +100,12 @@ async def slow_class(found: Annotated[Page, Depends()]):
 
 
 @app.get("/slow/instance")
-async def slow_instance(found=Depends(Checker())):
+async def slow_instance(found: Annotated[object, Depends(Checker())]):
     return {}
 
 
 @app.get("/slow/helper")
-async def slow_helper(found=Depends(through_helper)):
+async def slow_helper(found: Annotated[object, Depends(through_helper)]):
     return {}
 
 
@@ -121,12 +121,12 @@ async def inner():
     await asyncio.sleep(SLOW)  # inner
 
 
-async def outer(found=Depends(inner)):
+async def outer(found: Annotated[object, Depends(inner)]):
     await asyncio.sleep(SLOW / 4)
 
 
 @app.get("/nested")
-async def nested(found=Depends(outer)):
+async def nested(found: Annotated[object, Depends(outer)]):
     return {}
 
 
@@ -138,13 +138,13 @@ async def user():
 
 
 def needs_user(use_cache):
-    async def one(found=Depends(user, use_cache=use_cache)):
+    async def one(found: Annotated[object, Depends(user, use_cache=use_cache)]):
         pass
 
-    async def two(found=Depends(user, use_cache=use_cache)):
+    async def two(found: Annotated[object, Depends(user, use_cache=use_cache)]):
         pass
 
-    async def three(found=Depends(user, use_cache=use_cache)):
+    async def three(found: Annotated[object, Depends(user, use_cache=use_cache)]):
         pass
 
     return one, two, three
@@ -156,17 +156,20 @@ one_new, two_new, three_new = needs_user(use_cache=False)
 
 @app.get("/four/cached")
 async def four_cached(
-    a=Depends(one), b=Depends(two), c=Depends(three), found=Depends(user)
+    a: Annotated[object, Depends(one)],
+    b: Annotated[object, Depends(two)],
+    c: Annotated[object, Depends(three)],
+    found: Annotated[object, Depends(user)],
 ):
     return {}
 
 
 @app.get("/four/new")
 async def four_new(
-    a=Depends(one_new),
-    b=Depends(two_new),
-    c=Depends(three_new),
-    found=Depends(user, use_cache=False),
+    a: Annotated[object, Depends(one_new)],
+    b: Annotated[object, Depends(two_new)],
+    c: Annotated[object, Depends(three_new)],
+    found: Annotated[object, Depends(user, use_cache=False)],
 ):
     return {}
 
@@ -187,7 +190,11 @@ async def kept_open():
 
 
 @app.get("/quick")
-async def endpoint_is_slow(a=Depends(quick), b=Depends(quick_in_thread), c=Depends(kept_open)):
+async def endpoint_is_slow(
+    a: Annotated[object, Depends(quick)],
+    b: Annotated[object, Depends(quick_in_thread)],
+    c: Annotated[object, Depends(kept_open)],
+):
     await asyncio.sleep(SLOW)
 
 
@@ -197,7 +204,7 @@ def token_taken():
 
 
 @app.get("/token/wanted")
-async def token_wanted(found=Depends(quick_in_thread)):
+async def token_wanted(found: Annotated[object, Depends(quick_in_thread)]):
     return {}
 
 
