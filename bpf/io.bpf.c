@@ -372,6 +372,7 @@ __noinline int global_transfer_send(__u32 context)
 	__u64 id = bpf_get_current_pid_tgid();
 	struct event_transfer *transfer;
 	__u32 size;
+	bool wake;
 
 	if (!s)
 		return 0;
@@ -387,7 +388,10 @@ __noinline int global_transfer_send(__u32 context)
 		bpf_probe_read_kernel(transfer->head, size, s->payload);
 	size += __builtin_offsetof(struct event_transfer, head);
 	transfer->header.size = size;
-	emit(transfer, size, false);
+	wake = drowsy && transfer->io.role == ROLE_SERVER;
+	if (wake)
+		drowsy = 0;
+	emit(transfer, size, wake);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ __u32 filter_tgids[LS_MAX_FILTER] = {};
 __u32 filter_count = 0;
 struct listener listeners[LS_MAX_LISTENERS] = {};
 __u32 listener_count = 0;
+__u32 drowsy = 0;
 __u32 muted = 0;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -136,6 +136,9 @@ extern __u32 filter_count;	/* above LS_MAX_FILTER: the hash is asked */
 extern struct listener listeners[LS_MAX_LISTENERS];
 extern __u32 listener_count;
 
+/* User space sleeps for long: the next request that comes wakes it up. */
+extern __u32 drowsy;
+
 extern __u32 muted;	/* the attach ends: no event is produced any more */
 
 static __always_inline void count(enum counter which)

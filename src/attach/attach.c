@@ -466,6 +466,11 @@ int attach_entries(struct attachment *a, bool on)
 	return 0;
 }
 
+void attach_wake_on_request(struct attachment *a)
+{
+	__atomic_store_n(&a->skeleton->bss->drowsy, 1, __ATOMIC_RELEASE);
+}
+
 void attach_mute(struct attachment *a)
 {
 	__atomic_store_n(&a->skeleton->bss->muted, 1, __ATOMIC_RELEASE);

@@ -95,6 +95,9 @@ const volatile struct loop_slot *attach_loops(const struct attachment *attachmen
 /* Exact entries of system calls as well, for as long as a target makes calls that keep the CPU. */
 int attach_entries(struct attachment *attachment, bool on);
 
+/* The next request wakes up whoever waits for events: what it waits for is to be looked at. */
+void attach_wake_on_request(struct attachment *attachment);
+
 /* No event is produced from now on; those on their way arrive within microseconds. */
 void attach_mute(struct attachment *attachment);
 

@@ -364,7 +364,9 @@ int observation_run(struct observation *observation, int timeout_ms)
 	uint64_t now, tick = starting(observation) ? START_TICK_NS : TICK_NS;
 	int count, tick_ms = (int)(tick / NS_PER_MS);
 
-	if (busy_lately(observation) && tick_ms > BUSY_POLL_MS)
+	if (!busy_lately(observation))
+		attach_wake_on_request(observation->attachment);
+	else if (tick_ms > BUSY_POLL_MS)
 		tick_ms = BUSY_POLL_MS;
 	count = collector_poll(observation->collector,
 			       timeout_ms < tick_ms ? timeout_ms : tick_ms);

@@ -110,7 +110,8 @@ def test_a_socket_with_a_timeout_waits_in_poll(stalls):
     assert call["syscall"] == "poll"
     assert call["route"] == "/recv-timeout/{ms}"
     assert call["peer"].startswith("127.0.0.1:")
-    assert call["duration_ms"] == pytest.approx(60, abs=2)
+    # Never early; late by what the kernel needs to wake it up on a machine that is busy.
+    assert 59 <= call["duration_ms"] < 75
 
 
 PARTS = {

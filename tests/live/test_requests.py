@@ -231,7 +231,7 @@ def reading_late(port, scene):
         scene.replies["GET /large/{size}"].append(client.reply(sent_ns=sent))
 
 
-PART_MS = 40
+PART_MS = 100
 
 
 def streaming(port, scene):
@@ -263,7 +263,8 @@ def in_background(port, scene):
         wait_until(lambda: ask(port, "GET", "/background-ended").body == b"1", 5, "the task")
 
 
-WAIT_MS = 40
+# Long enough for a few looks at the tasks, which come every 10 to 100 ms.
+WAIT_MS = 160
 
 
 def waiting(port, scene):
