@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,8 @@ PINS = {
 
 @cache
 def interpreter_with(name):
-    """CPython 3.13 or 3.12 with the packages of PINS; made when it is not there."""
-    base = next(one for one in map(_outside_roots, ("3.13-shared", "3.12")) if one)
+    """CPython 3.13 or 3.12, else the tests' own, with the packages of PINS."""
+    base = next(filter(None, map(_outside_roots, ("3.13-shared", "3.12"))), None) or own_base()
     lines = (ROOT / "tests/requirements-live.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     folder = CACHE / f"live-{name}"
@@ -33,6 +34,12 @@ def interpreter_with(name):
         check=True,
     )
     return Interpreter(base.version, base.link, made.stdout.strip())
+
+
+def own_base():
+    """What the tests' own virtual environment was made of."""
+    own = own_interpreter()
+    return Interpreter(own.version, own.link, sys._base_executable)
 
 
 def _outside_roots(name):
