@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/intern.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "discover/target.h"
 #include "resolve/dependants.h"
@@ -19,19 +20,12 @@ static const char *const server_files[] = {
 	"gunicorn/workers/gasgi.py",
 };
 
-static bool file_is(const char *file, const char *suffix)
-{
-	size_t length = strlen(file), tail = strlen(suffix);
-
-	return length >= tail && !strcmp(file + length - tail, suffix);
-}
-
 static bool is_server_code(const struct code_info *code)
 {
 	if (!code || code->origin == CODE_APPLICATION)
 		return false;
 	for (size_t i = 0; i < sizeof(server_files) / sizeof(server_files[0]); i++)
-		if (file_is(code->file, server_files[i]))
+		if (text_ends_with(code->file, server_files[i]))
 			return true;
 	return false;
 }
@@ -132,7 +126,7 @@ static void name_stack(const struct process_view *view, const struct stack_recor
 	activity->truncated = stack->end != STACK_COMPLETE;
 	for (size_t i = 0; i < activity->frame_count; i++)
 		if (frames[i].code->origin == CODE_STDLIB &&
-		    file_is(frames[i].code->file, "/logging/__init__.py"))
+		    text_ends_with(frames[i].code->file, "/logging/__init__.py"))
 			activity->logging = true;
 }
 

@@ -4,13 +4,7 @@
 #include <string.h>
 
 #include "attribute/attribute.h"
-
-static bool ends_with(const char *text, const char *tail)
-{
-	size_t length = strlen(text), size = strlen(tail);
-
-	return length >= size && !strcmp(text + length - size, tail);
-}
+#include "base/text.h"
 
 /*
  * Frames that say what is waited for when everything inside of them is waiting, too:
@@ -54,11 +48,11 @@ static bool is_sqlalchemy_queue(const struct frame *frames, size_t count)
 		const struct code_info *code = frames[i].code;
 
 		/* before 3.12 wait_for() leaves the queue to a task of its own */
-		if (ends_with(code->file, "asyncio/queues.py"))
+		if (text_ends_with(code->file, "asyncio/queues.py"))
 			queue = true;
-		else if (ends_with(code->file, "asyncio/tasks.py"))
+		else if (text_ends_with(code->file, "asyncio/tasks.py"))
 			queue |= !strcmp(code->function, "wait_for");
-		else if (!ends_with(code->file, "sqlalchemy/util/compat.py"))
+		else if (!text_ends_with(code->file, "sqlalchemy/util/compat.py"))
 			return queue && !strcmp(code->function, "greenlet_spawn") &&
 			       strstr(code->file, "/sqlalchemy/util/");
 	}
@@ -82,7 +76,7 @@ static enum time_part part_of(const struct task_info *task, const struct frame *
 		if (listens_only(code))
 			return PART_other_wait;
 		for (size_t k = 0; k < sizeof(signatures) / sizeof(*signatures); k++)
-			if (ends_with(code->file, signatures[k].file) &&
+			if (text_ends_with(code->file, signatures[k].file) &&
 			    !strncmp(code->qualname, signatures[k].qualname,
 				     strlen(signatures[k].qualname))) {
 				for (size_t m = i; m < count; m++)
@@ -108,17 +102,17 @@ static enum time_part part_of(const struct task_info *task, const struct frame *
 /* Between FastAPI and the callable it calls. */
 static bool is_between(const struct code_info *code)
 {
-	return ends_with(code->file, "fastapi/dependencies/utils.py") ||
-	       ends_with(code->file, "/contextlib.py") ||
-	       ends_with(code->file, "starlette/concurrency.py") ||
-	       ends_with(code->file, "fastapi/concurrency.py") || strstr(code->file, "/anyio/") ||
+	return text_ends_with(code->file, "fastapi/dependencies/utils.py") ||
+	       text_ends_with(code->file, "/contextlib.py") ||
+	       text_ends_with(code->file, "starlette/concurrency.py") ||
+	       text_ends_with(code->file, "fastapi/concurrency.py") || strstr(code->file, "/anyio/") ||
 	       strstr(code->file, "/asyncio/");
 }
 
 static bool is_solver(const struct code_info *code)
 {
 	return !strcmp(code->function, "solve_dependencies") &&
-	       ends_with(code->file, "fastapi/dependencies/utils.py");
+	       text_ends_with(code->file, "fastapi/dependencies/utils.py");
 }
 
 /* A middleware's own frame: Starlette's way or that of plain ASGI. */
@@ -130,8 +124,8 @@ static bool is_middleware(const struct code_info *code)
 	    strstr(code->file, "/starlette/middleware/exceptions.py") ||
 	    strstr(code->file, "/starlette/middleware/base.py") || code->origin == CODE_STDLIB)
 		return false;
-	return ends_with(code->qualname, ".dispatch") ||
-	       (ends_with(code->qualname, ".__call__") &&
+	return text_ends_with(code->qualname, ".dispatch") ||
+	       (text_ends_with(code->qualname, ".__call__") &&
 		strstr(code->qualname, "Middleware") != NULL);
 }
 
@@ -186,7 +180,7 @@ void wait_add_task(struct request_wait *wait, const struct task_info *task,
 		} else if (solving && !is_between(code)) {
 			add_callable(wait, codes[i], &frames[i], false);
 			solving = false;
-		} else if (i + 1 < count && ends_with(frames[i + 1].code->file, "/contextlib.py") &&
+		} else if (i + 1 < count && text_ends_with(frames[i + 1].code->file, "/contextlib.py") &&
 			   is_injected(injected, codes[i])) {
 			/* a generator goes on after the endpoint */
 			add_callable(wait, codes[i], &frames[i], false);

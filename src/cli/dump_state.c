@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/dump.h"
+#include "base/text.h"
 #include "resolve/syscalls.h"
 
 /* Functions of worker threads that wait for work: file suffix and function. */
@@ -16,19 +17,12 @@ static const struct {
 /* Frames that only wait on behalf of their caller. */
 static const char *const waiting[] = { "/queue.py", "/threading.py" };
 
-static bool ends_with(const char *text, const char *tail)
-{
-	size_t length = strlen(text), size = strlen(tail);
-
-	return length >= size && !strcmp(text + length - size, tail);
-}
-
 static bool only_waits(const struct frame *frame)
 {
 	if (frame->code->origin != CODE_STDLIB)
 		return false;
 	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
-		if (ends_with(frame->code->file, waiting[i]))
+		if (text_ends_with(frame->code->file, waiting[i]))
 			return true;
 	return false;
 }
@@ -42,7 +36,7 @@ bool dump_waits_for_work(const struct frame *frames, size_t count)
 	if (at == count)
 		return false;
 	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++)
-		if (ends_with(frames[at].code->file, workers[i].file) &&
+		if (text_ends_with(frames[at].code->file, workers[i].file) &&
 		    !strcmp(frames[at].code->function, workers[i].function))
 			return true;
 	return false;

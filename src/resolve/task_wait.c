@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/intern.h"
+#include "base/text.h"
 #include "resolve/tasks.h"
 
 /*
@@ -85,18 +86,11 @@ const char *task_wait_name(enum task_wait_kind kind)
 	return names[kind];
 }
 
-static bool ends_with(const char *text, const char *tail)
-{
-	size_t length = strlen(text), size = strlen(tail);
-
-	return length >= size && !strcmp(text + length - size, tail);
-}
-
 static int row_of(const struct frame *frame)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (!strcmp(frame->code->qualname, rows[i].qualname) &&
-		    ends_with(frame->code->file, rows[i].file))
+		    text_ends_with(frame->code->file, rows[i].file))
 			return (int)i;
 	return -1;
 }

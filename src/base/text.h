@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions about strings that several stages ask. */
+#ifndef LS_TEXT_H
+#define LS_TEXT_H
+
+#include <stdbool.h>
+#include <string.h>
+
+static inline bool text_ends_with(const char *text, const char *tail)
+{
+	size_t length = strlen(text), size = strlen(tail);
+
+	return length >= size && !strcmp(text + length - size, tail);
+}
+
+#endif
