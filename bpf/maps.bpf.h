@@ -81,10 +81,6 @@ struct connection_map {
 	__type(value, struct connection);
 };
 
-struct key_memo {
-	__u64 words[64];	/* address of a key | LS_KEY_* << 48, by its position */
-};
-
 struct key_memo_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, LS_MAX_PROCESSES);

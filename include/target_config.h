@@ -168,6 +168,11 @@ enum {
 	LS_KEY_COUNT
 };
 
+/* Keys of the scopes of one process by their position; see scope_key(). Index: process slot. */
+struct key_memo {
+	__u64 words[64];	/* address of a key | LS_KEY_* << 48, by its position */
+};
+
 /* What the probes know of a thread of an observed process; key: tid. */
 struct thread_entry {
 	__s32 slot;	/* of its loop, or THREAD_* */

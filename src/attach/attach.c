@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attach/attach.h"
+#include "attach/attach_internal.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,31 +13,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "attach/probes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "loopscope.skel.h"
-
-#define MAX_MISSING 8
-
-struct attachment {
-	struct loopscope_bpf *skeleton;
-	struct bpf_link *links[PROBE_COUNT];
-	struct bpf_link **clocks;	/* one per CPU */
-	int clock_count;
-	struct loop_slot *loops;	/* mapped */
-	size_t loops_bytes;
-	struct {
-		bool used;
-		uint64_t freed_ns;	/* 0: never used */
-		uint64_t seq;		/* number of the first step */
-	} slots[LS_MAX_LOOPS];
-	uint32_t process_tgids[LS_MAX_PROCESSES];	/* 0: free */
-	const char *missing[MAX_MISSING + 1];
-	size_t missing_count;
-	uint64_t loops_refused;
-};
 
 static int libbpf_log(enum libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -229,7 +206,7 @@ static void filter_refresh(struct attachment *a)
 int attach_add_process(struct attachment *a, const struct process_config *config)
 {
 	for (uint32_t slot = 0; slot < LS_MAX_PROCESSES; slot++) {
-		static const struct { __u64 words[64]; } memo;
+		static const struct key_memo memo;
 		struct process_runtime runtime = { .loop = -1 };
 
 		if (a->process_tgids[slot])
@@ -276,157 +253,6 @@ int attach_follow(struct attachment *a, pid_t pid)
 
 	return bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.followed), &tgid, &one, BPF_ANY)
 		       ? -errno : 0;
-}
-
-/* Remembered, so that a loop counts once and the probes do not ask again. */
-static int refuse_loop(struct attachment *a, const struct attach_loop *loop)
-{
-	struct thread_entry entry = { 0 };
-	uint32_t tid = (uint32_t)loop->tid;
-	int threads = bpf_map__fd(a->skeleton->maps.threads);
-
-	if (!bpf_map_lookup_elem(threads, &tid, &entry) && entry.slot == THREAD_REFUSED)
-		return -ENOSPC;
-	entry.slot = THREAD_REFUSED;
-	entry.process = (uint32_t)loop->process;
-	bpf_map_update_elem(threads, &tid, &entry, BPF_ANY);
-	a->loops_refused++;
-	return -ENOSPC;
-}
-
-bool attach_refuses(const struct attachment *a, pid_t pid)
-{
-	struct thread_entry entry;
-	uint32_t tid = (uint32_t)pid;
-
-	for (int i = 0; i < LS_MAX_LOOPS; i++)
-		if (!a->slots[i].used)
-			return false;
-	return !bpf_map_lookup_elem(bpf_map__fd(a->skeleton->maps.threads), &tid, &entry) &&
-	       entry.slot == THREAD_REFUSED;
-}
-
-/* The loop of a process that has but one: whose clock its worker threads tell. */
-static void only_loop(struct attachment *a, int slot)
-{
-	int map = bpf_map__fd(a->skeleton->maps.process_runtimes);
-	uint32_t process = a->loops[slot].process;
-	struct process_runtime runtime;
-	unsigned loops = 0;
-
-	for (int i = 0; i < LS_MAX_LOOPS; i++)
-		loops += a->loops[i].state == LOOP_ACTIVE && a->loops[i].process == process;
-	if (bpf_map_lookup_elem(map, &process, &runtime))
-		return;
-	runtime.loop = loops == 1 ? slot : -1;
-	bpf_map_update_elem(map, &process, &runtime, BPF_ANY);
-}
-
-int attach_add_loop(struct attachment *a, const struct attach_loop *loop)
-{
-	struct thread_entry entry = { .process = (uint32_t)loop->process };
-	uint32_t tid = (uint32_t)loop->tid;
-	int free_slot = -1;
-
-	for (int i = 0; i < LS_MAX_LOOPS; i++) {
-		if (a->slots[i].used && a->loops[i].state == LOOP_ACTIVE && a->loops[i].tid == tid)
-			return -EEXIST;
-		/* the one freed first: a probe may just be done with the last one */
-		if (!a->slots[i].used &&
-		    (free_slot < 0 || a->slots[i].freed_ns < a->slots[free_slot].freed_ns))
-			free_slot = i;
-	}
-	if (free_slot < 0)
-		return refuse_loop(a, loop);
-	a->slots[free_slot].used = true;
-	a->slots[free_slot].seq = loop->seq;
-	a->loops[free_slot] = (struct loop_slot){
-		.tid = tid, .tgid = (uint32_t)loop->tgid, .process = (uint32_t)loop->process,
-		.state = LOOP_ACTIVE, .epoll_fd = loop->epoll_fd, .call_number = -1,
-		.tstate = loop->tstate, .loop = loop->loop, .seq = loop->seq,
-	};
-	only_loop(a, free_slot);
-	entry.slot = free_slot;
-	if (bpf_map_update_elem(bpf_map__fd(a->skeleton->maps.threads), &tid, &entry, BPF_ANY)) {
-		int error = -errno;
-
-		attach_free_loop(a, free_slot);
-		return error;
-	}
-	return free_slot;
-}
-
-void attach_free_loop(struct attachment *a, int slot)
-{
-	struct thread_entry entry;
-	int threads = bpf_map__fd(a->skeleton->maps.threads);
-	uint32_t tid;
-
-	if (slot < 0 || slot >= LS_MAX_LOOPS)
-		return;
-	tid = a->loops[slot].tid;
-	if (!bpf_map_lookup_elem(threads, &tid, &entry) && entry.slot == slot)
-		bpf_map_delete_elem(threads, &tid);
-	a->loops[slot].state = LOOP_FREE;
-	a->slots[slot].used = false;
-	a->slots[slot].freed_ns = monotonic_ns();
-}
-
-void attach_remove_loop(struct attachment *a, int slot)
-{
-	uint32_t tid;
-
-	if (slot < 0 || slot >= LS_MAX_LOOPS)
-		return;
-	tid = a->loops[slot].tid;
-	bpf_map_delete_elem(bpf_map__fd(a->skeleton->maps.threads), &tid);
-	a->loops[slot].state = LOOP_GONE;
-	if (a->loops[slot].step_start_ns) {
-		uint64_t open = monotonic_ns() - a->loops[slot].step_start_ns;
-
-		a->loops[slot].busy_ns += open;
-		if (open > a->loops[slot].step_max_ns)
-			a->loops[slot].step_max_ns = open;
-		a->loops[slot].step_start_ns = 0;
-	}
-}
-
-/* What the thread has waited for a CPU in its life; 0 when this kernel does not say. */
-static uint64_t run_delay_of(uint32_t tgid, uint32_t tid)
-{
-	_cleanup_file_ FILE *file = NULL;
-	char path[64];
-	uint64_t delay;
-
-	snprintf(path, sizeof(path), "/proc/%u/task/%u/schedstat", tgid, tid);
-	file = fopen(path, "re");
-	return file && fscanf(file, "%*u %" SCNu64, &delay) == 1 ? delay : 0;
-}
-
-void attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
-{
-	struct loop_slot *loop = &a->loops[slot];
-	uint64_t now = monotonic_ns();
-
-	if (__atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) != a->slots[slot].seq ||
-	    loop->off_kind != OFF_NONE)
-		return;
-	if (number >= 0) {
-		loop->call_number = number;
-		memcpy(loop->call_args, args, sizeof(loop->call_args));
-		loop->call_start_ns = now;
-		loop->call_run_delay = run_delay_of(loop->tgid, loop->tid);
-		loop->off_ns = now;
-		loop->off_kind = OFF_CALL;
-		loop->flags |= SLOT_CALL_BEFORE;
-	} else {
-		loop->on_ns = now;
-	}
-	loop->flags |= SLOT_SINCE_BEFORE;
-	__atomic_store_n(&loop->step_start_ns, now, __ATOMIC_RELEASE);
-	/* the thread may have gone to its selector meanwhile: then there is no step */
-	if (__atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE) == OFF_SELECTOR)
-		loop->step_start_ns = 0;
 }
 
 int attach_set_role(struct attachment *a, pid_t tgid, uint64_t code, const struct code_role *role)
