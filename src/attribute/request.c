@@ -312,6 +312,7 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 	spans = timeline_parts(&request->timeline, request->start_ns, end_ns, served.parts, behind,
 			       MAX_BEHIND);
 	served.behind_count = spans > 0 ? (size_t)spans : 0;
+	tracker->counts.forgotten += request->timeline.lost;
 	tracker->sink.on_request(tracker->sink.context, &served);
 	request_drop(tracker, request);
 }

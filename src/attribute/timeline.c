@@ -48,7 +48,7 @@ int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_
 	}
 	error = vec_grow(&timeline->spans, TIMELINE_MAX_SPANS);
 	if (error) {
-		timeline->lost += error == -E2BIG;
+		timeline->lost++;
 		return error == -E2BIG ? 0 : error;
 	}
 	timeline->spans.items[timeline->spans.count++] =

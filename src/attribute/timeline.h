@@ -67,7 +67,7 @@ struct timeline {	/* zero it to begin */
 	uint64_t ready_busy_ns;	/* the loop's clock at ready_ns, 0: not known */
 	uint64_t ready_seq;	/* and its step, 0: not known */
 	bool unread;		/* what is ready are bytes that nobody has read */
-	uint64_t lost;		/* spans beyond TIMELINE_MAX_SPANS */
+	uint64_t lost;		/* spans beyond TIMELINE_MAX_SPANS, or for want of memory */
 };
 
 void timeline_free(struct timeline *timeline);	/* what it owns, not itself */

@@ -105,7 +105,8 @@ static bool is_between(const struct code_info *code)
 	return text_ends_with(code->file, "fastapi/dependencies/utils.py") ||
 	       text_ends_with(code->file, "/contextlib.py") ||
 	       text_ends_with(code->file, "starlette/concurrency.py") ||
-	       text_ends_with(code->file, "fastapi/concurrency.py") || strstr(code->file, "/anyio/") ||
+	       text_ends_with(code->file, "fastapi/concurrency.py") ||
+	       strstr(code->file, "/anyio/") ||
 	       strstr(code->file, "/asyncio/");
 }
 
@@ -180,7 +181,8 @@ void wait_add_task(struct request_wait *wait, const struct task_info *task,
 		} else if (solving && !is_between(code)) {
 			add_callable(wait, codes[i], &frames[i], false);
 			solving = false;
-		} else if (i + 1 < count && text_ends_with(frames[i + 1].code->file, "/contextlib.py") &&
+		} else if (i + 1 < count &&
+			   text_ends_with(frames[i + 1].code->file, "/contextlib.py") &&
 			   is_injected(injected, codes[i])) {
 			/* a generator goes on after the endpoint */
 			add_callable(wait, codes[i], &frames[i], false);
