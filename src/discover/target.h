@@ -80,6 +80,15 @@ int target_refresh(struct target *target);
 /* PyThreadState of a thread (host tid); -ENOENT. */
 int target_thread_state(const struct target *target, pid_t tid, uint64_t *ret_tstate);
 
+struct thread_state_ref {
+	uint64_t tstate;
+	uint64_t ident;		/* pthread_self(), threading.get_ident() */
+};
+
+/* The threads that run Python, at most `room` of them; their number or -errno. */
+ssize_t target_thread_states(const struct target *target, struct thread_state_ref *ret_threads,
+			     size_t room);
+
 /* Name of a Python thread as threading knows it ("AnyIO worker thread"), interned; NULL. */
 const char *target_thread_name(const struct target *target, pid_t tid);
 

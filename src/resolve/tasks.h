@@ -111,6 +111,17 @@ void task_watch_free(struct task_watch *watch);
 int task_watch_snapshot(struct task_watch *watch, const struct task_limits *limits,
 			const struct task_snapshot **ret_snapshot);
 
+/*
+ * The object in a local variable of frames[`frame`] of a task of the last snapshot; of
+ * a cell its content.  0; -EAGAIN: the task has gone on; -ENOENT: it is not set; -errno.
+ */
+int task_frame_local(struct task_watch *watch, const struct task_info *task, size_t frame,
+		     uint32_t local, uint64_t *ret_object);
+
+/* The coroutine of frames[`frame`], which tells one call of a function from the next; 0: none. */
+uint64_t task_frame_object(const struct task_watch *watch, const struct task_info *task,
+			   size_t frame);
+
 /* What a task waits for. */
 #define TASK_WAITS(X) \
 	X(FUTURE, "future") X(SOCKET, "socket") X(TIMER, "timer") X(LOCK, "lock") \

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Executors with threads, from the module that knows all their threads. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/intern.h"
+#include "base/mem.h"
+#include "discover/target.h"
+#include "resolve/pools.h"
+
+#define CLOSURE_MAX 8
+
+struct reading {
+	const struct target *target;
+	struct executors *executors;
+};
+
+static int read_int(const struct py_reader *py, uint64_t object, const char *name, int64_t *ret)
+{
+	uint64_t value;
+	int error = py_instance_attribute(py, object, name, &value);
+
+	return error ? error : py_long(py, value, ret);
+}
+
+static int count_item(void *context, uint64_t key, uint64_t value)
+{
+	(void)key;
+	(void)value;
+	++*(int64_t *)context;
+	return 0;
+}
+
+static void name_executor(const struct py_reader *py, struct executor *executor)
+{
+	uint64_t prefix;
+	const char *text = NULL;
+
+	if (!py_instance_attribute(py, executor->object, "_thread_name_prefix", &prefix))
+		text = py_string_intern(py, prefix);
+	executor->is_default = text && !strcmp(text, "asyncio");
+	if (executor->is_default)
+		text = intern("default executor");
+	executor->name = text && text[0] ? text : intern("ThreadPoolExecutor");
+}
+
+/* The place of an executor among those found; -1: there is no room. */
+static int executor_at(const struct py_reader *py, struct executors *executors, uint64_t object)
+{
+	struct executor executor = { .object = object, .size = -1, .threads = -1 };
+	int64_t threads = 0;
+	uint64_t set;
+
+	for (size_t i = 0; i < executors->count; i++)
+		if (executors->items[i].object == object)
+			return (int)i;
+	if (executors->count == EXECUTORS_MAX)
+		return -1;
+	if (read_int(py, object, "_max_workers", &executor.size))
+		executor.size = -1;
+	if (!py_instance_attribute(py, object, "_threads", &set) &&
+	    !py_set_walk(py, set, count_item, &threads))
+		executor.threads = threads;
+	name_executor(py, &executor);
+	executors->items[executors->count] = executor;
+	return (int)executors->count++;
+}
+
+/* A weak reference to a thread, which keeps one to its executor among its arguments. */
+static int take_thread(void *context, uint64_t key, uint64_t value)
+{
+	const struct reading *reading = context;
+	const struct target *target = reading->target;
+	const struct py_reader *py = &target->py;
+	struct executors *executors = reading->executors;
+	uint64_t thread, arguments, reference, executor;
+	int64_t ident;
+	int at;
+
+	(void)value;
+	if (mem_read_u64(target->mem, key + target->layout.weakref_object, &thread) ||
+	    py_instance_attribute(py, thread, "_args", &arguments) ||
+	    py_sequence_item(py, arguments, 0, &reference) ||
+	    mem_read_u64(target->mem, reference + target->layout.weakref_object, &executor) ||
+	    !py_is(py, executor, "ThreadPoolExecutor"))
+		return 0;
+	at = executor_at(py, executors, executor);
+	if (at < 0 || executors->thread_count == EXECUTOR_THREADS ||
+	    read_int(py, thread, "_ident", &ident))
+		return 0;
+	executors->threads[executors->thread_count].ident = (uint64_t)ident;
+	executors->threads[executors->thread_count++].executor = (uint32_t)at;
+	return 0;
+}
+
+int executors_read(const struct target *target, struct executors *ret_executors)
+{
+	struct reading reading = { target, ret_executors };
+	const struct py_reader *py = &target->py;
+	uint64_t module, threads, data;
+	int error;
+
+	memset(ret_executors, 0, sizeof(*ret_executors));
+	error = py_module(py, target->interp, "concurrent.futures.thread", &module) ?:
+		py_module_attribute(py, module, "_threads_queues", &threads) ?:
+		py_instance_attribute(py, threads, "data", &data) ?:
+		py_dict_walk(py, data, take_thread, &reading);
+	return error ? error : ret_executors->count ? 0 : -ENOENT;
+}
+
+uint64_t executor_call(const struct target *target, const struct process_config *config,
+		       const struct task_info *task)
+{
+	const struct py_layout *at = &target->layout;
+	const struct py_reader *py = &target->py;
+	uint64_t callback, closure, cell, content, state, type;
+	ssize_t count;
+
+	/* what tells the executor that nobody wants the result any more knows its future */
+	if (!task->thread_call || task->end != TASK_END_FUTURE ||
+	    mem_read_u64(target->mem, task->end_object + at->future_callback0, &callback) ||
+	    !callback || mem_read_u64(target->mem, callback + at->ob_type, &type) ||
+	    type != config->type_function ||
+	    mem_read_u64(target->mem, callback + at->function_closure, &closure) || !closure)
+		return 0;
+	count = py_sequence_size(py, closure);
+	for (ssize_t i = 0; i < count && i < CLOSURE_MAX; i++)
+		if (!py_sequence_item(py, closure, (size_t)i, &cell) &&
+		    !mem_read_u64(target->mem, cell + at->cell_ref, &content) && content &&
+		    !py_instance_attribute(py, content, "_state", &state))
+			return content;
+	return 0;
+}
+
+bool executor_call_queued(const struct target *target, uint64_t call)
+{
+	uint64_t state;
+	char text[16];
+
+	return call && !py_instance_attribute(&target->py, call, "_state", &state) &&
+	       py_string(&target->py, state, text, sizeof(text)) >= 0 && !strcmp(text, "PENDING");
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools that tasks wait for: which one a suspended task is in, and its numbers as
+ * its library keeps them.  A new library is one row of the table in pools.c.
+ */
+#ifndef LS_POOLS_H
+#define LS_POOLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "resolve/tasks.h"
+
+struct pool_signature;	/* opaque: a row of the table */
+struct target;
+
+enum pool_class { POOL_THREADS, POOL_EXECUTOR, POOL_DATABASE, POOL_HTTP };
+
+/* Negative: not known. */
+struct pool_numbers {
+	int64_t size, in_use, waiting;
+};
+
+/* A chain of frames, resolved; `at` says for each which of task->frames[] it is. */
+struct pool_frames {
+	const struct frame *items;	/* leaf first */
+	const uint32_t *at;
+	size_t count;
+};
+
+/* A pool that a task waits for. */
+struct pool_wait_seen {
+	const struct pool_signature *signature;
+	uint64_t object;	/* 0: it could not be reached */
+	uint64_t call;		/* tells a wait from the next one */
+	size_t frame;		/* of the chain, which names the pool */
+};
+
+const char *pool_kind(const struct pool_signature *signature);
+enum pool_class pool_class(const struct pool_signature *signature);
+
+/* Does its frame say by itself that no connection or thread is left? */
+bool pool_wait_means_full(const struct pool_signature *signature);
+
+/* The kind of pool that the frames say the task waits for; NULL: it waits for none. */
+const struct pool_signature *pool_match(const struct task_info *task,
+					const struct pool_frames *frames, size_t *ret_frame);
+
+/* The pool of a match; -EAGAIN: the task has gone on.  `config` is the target's. */
+int pool_reach(struct task_watch *watch, const struct target *target,
+	       const struct process_config *config, const struct task_info *task,
+	       const struct pool_frames *frames, struct pool_wait_seen *seen);
+
+/*
+ * The queue that stands for a pool that is far to reach, where the task awaits it; 0: the
+ * pool is near, or the task does not.
+ */
+uint64_t pool_queue(struct task_watch *watch, const struct task_info *task,
+		    const struct pool_frames *frames, const struct pool_wait_seen *seen);
+
+/* What a pool is called, interned: by its program, else by its kind. */
+const char *pool_name(struct task_watch *watch, const struct target *target,
+		      const struct task_info *task, const struct pool_frames *frames,
+		      const struct pool_wait_seen *seen);
+
+/*
+ * Reads the numbers twice; what differs or is not where this version of the library is
+ * known to have it is not known.
+ */
+struct pool_numbers pool_read(const struct py_reader *py, const struct pool_signature *signature,
+			      uint64_t object);
+
+/* Is `task` one of those that hold a token of a limiter? True as well when it cannot be told. */
+bool pool_has_borrower(const struct py_reader *py, uint64_t limiter, uint64_t task);
+
+/* ---- ThreadPoolExecutor ------------------------------------------------------ */
+
+#define EXECUTORS_MAX 32
+#define EXECUTOR_THREADS 256	/* of all of them that are kept */
+
+struct executor {
+	uint64_t object;
+	const char *name;	/* interned */
+	bool is_default;	/* of a loop */
+	int64_t size, threads;	/* negative: not known */
+};
+
+struct executors {
+	struct executor items[EXECUTORS_MAX];
+	size_t count;
+	struct {
+		uint64_t ident;		/* pthread_self() */
+		uint32_t executor;
+	} threads[EXECUTOR_THREADS];
+	size_t thread_count;
+};
+
+/* 0; -ENOENT: there are none. */
+int executors_read(const struct target *target, struct executors *ret_executors);
+
+/* The executor's future of a call that a task waits for; 0: it waits for none. */
+uint64_t executor_call(const struct target *target, const struct process_config *config,
+		       const struct task_info *task);
+
+/* It has not begun. */
+bool executor_call_queued(const struct target *target, uint64_t call);
+
+extern const struct pool_signature *const executor_signature;
+
+#endif
