@@ -32,6 +32,7 @@ void window_free(struct window *window)
 	routes_free(&window->routes);
 	dependencies_free(&window->dependencies);
 	callables_free(&window->callables);
+	pools_free(&window->pools);
 	victims_free(&window->victims);
 	memset(window, 0, sizeof(*window));
 }

@@ -10,6 +10,7 @@
 
 #include "aggregate/callables.h"
 #include "aggregate/dependencies.h"
+#include "aggregate/pools.h"
 #include "aggregate/routes.h"
 #include "aggregate/victims.h"
 #include "attribute/activity.h"
@@ -153,6 +154,7 @@ struct window {
 	struct route_rows routes;
 	struct dependency_rows dependencies;
 	struct callable_rows callables;
+	struct pool_rows pools;
 	struct victim_log victims;
 	uint64_t stopped_ns;	/* longest stop is said of the target; sum of all */
 	uint64_t lost_groups;

@@ -92,6 +92,8 @@ static int take_orphan(struct tracker *tracker, struct open_request *request,
 		request->callables.capacity = orphan->callables.capacity;
 		orphan->callables.items = NULL;
 	}
+	if (!error && !request->pool_wait.look.pool)
+		request->pool_wait = orphan->pool_wait;
 	if (!error && !request->wait_seen_ns && orphan->wait_seen_ns) {
 		request->wait = orphan->wait;
 		request->wait_start_ns = orphan->wait_start_ns;
@@ -196,8 +198,10 @@ int request_ran(struct open_request *request, const struct loop_moment *moment,
 {
 	int error = 0;
 
-	if (moment->own->start_ns)
+	if (moment->own->start_ns) {
 		error = wait_end(request, moment->own->start_ns);
+		pool_wait_ran(request, moment->own->start_ns);
+	}
 	request->wait_from_ns = moment->now_ns;
 	return error ? error : timeline_own(&request->timeline, moment, log);
 }
@@ -299,6 +303,7 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 	int spans;
 
 	peers_settle(tracker, request, end_ns);
+	pool_wait_end(tracker, request, end_ns, ongoing);
 	if (ongoing)
 		wait_end(request, end_ns);
 	served.callables = callables;

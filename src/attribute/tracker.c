@@ -119,7 +119,9 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		return 0;
 	/* of a thread that waited since before the attach it is not known when it got it */
 	if (start < request->start_ns)
-		start = request->start_ns;
+		start = pool_wait_known_until(request) > request->start_ns
+				? pool_wait_known_until(request)
+				: request->start_ns;
 	error = timeline_left(&request->timeline, request->pid, request->tid, start,
 			      &tracker->steps) ?:
 		timeline_add(&request->timeline, PART_thread_run, start, work->header.time_ns);

@@ -6,6 +6,7 @@
 #ifndef LS_TRACKER_H
 #define LS_TRACKER_H
 
+#include "attribute/pool_wait.h"
 #include "attribute/requests.h"
 
 struct route_cache;
@@ -14,6 +15,7 @@ struct tracker;	/* opaque */
 struct tracker_sink {
 	void (*on_request)(void *context, const struct served_request *request);
 	void (*on_call)(void *context, const struct dependency_call *call);
+	void (*on_pool_wait)(void *context, const struct pool_wait *wait);	/* may be NULL */
 	void *context;
 };
 
@@ -43,6 +45,13 @@ struct request_wait;
  */
 int tracker_wait(struct tracker *tracker, const struct activity *activity,
 		 const struct request_wait *wait, uint64_t now_ns);
+
+/*
+ * A request was seen to wait for a pool, or for none, at `now_ns`; said before
+ * tracker_wait() of the same moment.
+ */
+void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
+		       const struct pool_look *look, uint64_t now_ns);
 
 /* Events were lost: nothing is put together across the gap. */
 void tracker_gap(struct tracker *tracker);

@@ -54,7 +54,8 @@ static void on_call(void *context, const struct dependency_call *call)
 static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	struct tracker_sink sink = { on_request, on_call, world };
+	struct tracker_sink sink = { .on_request = on_request, .on_call = on_call,
+				     .context = world };
 
 	world->tracker = tracker_new(&sink);
 	world->step = 1;

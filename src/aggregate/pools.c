@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aggregate/pools.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+#define LATE_LOOKS 2	/* a wait that was seen once may have been momentary */
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool same_place(const struct place *a, const struct place *b)
+{
+	return same(a->file, b->file) && same(a->qualname, b->qualname) && a->line == b->line;
+}
+
+uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signature *signature,
+		   uint64_t object)
+{
+	struct pool_row *row;
+
+	for (size_t i = 0; i < rows->count; i++) {
+		row = rows->items[i];
+		if (row->pid == pid && row->object == object &&
+		    pool_kind(row->signature) == pool_kind(signature))
+			return (uint32_t)i + 1;
+	}
+	if (vec_reserve((void **)&rows->items, &rows->capacity, rows->count + 1,
+			sizeof(*rows->items), POOLS_MAX)) {
+		rows->lost++;
+		return 0;
+	}
+	row = calloc(1, sizeof(*row));
+	if (!row)
+		return 0;
+	row->pid = pid;
+	row->signature = signature;
+	row->object = object;
+	row->last = (struct pool_numbers){ -1, -1, -1 };
+	row->in_use_max = row->waiters_max = -1;
+	rows->items[rows->count++] = row;
+	return (uint32_t)rows->count;
+}
+
+struct pool_row *pools_at(const struct pool_rows *rows, uint32_t number)
+{
+	return number && number <= rows->count ? rows->items[number - 1] : NULL;
+}
+
+void pools_note(struct pool_row *row, const struct pool_numbers *numbers, unsigned seen_waiting)
+{
+	int64_t waiting = numbers->waiting > (int64_t)seen_waiting ? numbers->waiting
+								   : (int64_t)seen_waiting;
+	bool known = numbers->size >= 0 && numbers->in_use >= 0;
+
+	row->last = *numbers;
+	if (numbers->in_use > row->in_use_max)
+		row->in_use_max = numbers->in_use;
+	if (waiting > row->waiters_max)
+		row->waiters_max = waiting;
+	row->full = seen_waiting && (known ? numbers->in_use >= numbers->size
+					   : pool_wait_means_full(row->signature));
+}
+
+void pools_hold(struct pool_row *row, const struct pool_holder *holder)
+{
+	struct pool_holder *to = NULL, *least = &row->holders[0];
+
+	for (size_t i = 0; i < row->holder_count && !to; i++) {
+		struct pool_holder *other = &row->holders[i];
+
+		if (same(other->route, holder->route) && same(other->method, holder->method) &&
+		    same_place(&other->place, &holder->place))
+			to = other;
+		if (other->count < least->count)
+			least = other;
+	}
+	if (!to) {
+		to = row->holder_count < POOL_HOLDERS ? &row->holders[row->holder_count++] : least;
+		*to = *holder;
+		to->count = 0;
+	}
+	to->count++;
+	if (holder->since_ns > to->since_ns)
+		to->since_ns = holder->since_ns;
+}
+
+static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *wait)
+{
+	struct pool_site *site;
+
+	for (size_t i = 0; i < row->site_count; i++) {
+		site = &row->sites[i];
+		if (same(site->route, wait->route.route) &&
+		    same(site->method, wait->route.method) && same_place(&site->place, &wait->site))
+			return site;
+	}
+	if (row->site_count == POOL_SITES)
+		return NULL;
+	site = &row->sites[row->site_count++];
+	site->route = wait->route.route;
+	site->method = wait->route.method;
+	site->folded = wait->route.folded;
+	site->place = wait->site;
+	return site;
+}
+
+int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
+{
+	struct pool_row *row = pools_at(rows, wait->pool);
+	uint64_t length = wait->end_ns - wait->start_ns;
+	struct pool_site *site = row ? site_of(row, wait) : NULL;
+	int error;
+
+	if (!row)
+		return 0;
+	error = distribution_add(&row->wait, length);
+	if (!site) {
+		row->lost++;
+		return error;
+	}
+	if (error || length < rows->late_ns || wait->full < LATE_LOOKS)
+		return error;
+	site->requests += !wait->again;
+	site->samples += wait->seen;
+	site->ongoing |= wait->ongoing;
+	if (!site->first_ns || wait->start_ns < site->first_ns)
+		site->first_ns = wait->start_ns;
+	if (wait->end_ns > site->last_ns)
+		site->last_ns = wait->end_ns;
+	return distribution_add(&site->late, length);
+}
+
+bool pools_used_by(const struct pool_row *row, const char *route, const char *method)
+{
+	for (size_t i = 0; i < row->site_count; i++)
+		if (same(row->sites[i].route, route) && same(row->sites[i].method, method))
+			return true;
+	return false;
+}
+
+void pools_free(struct pool_rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		for (size_t k = 0; k < rows->items[i]->site_count; k++)
+			distribution_free(&rows->items[i]->sites[k].late);
+		distribution_free(&rows->items[i]->wait);
+		free(rows->items[i]);
+	}
+	free(rows->items);
+	memset(rows, 0, sizeof(*rows));
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attribute/pool_wait.h"
+
+#include "attribute/tracker_internal.h"
+
+void pool_wait_ran(struct open_request *request, uint64_t at)
+{
+	struct open_pool_wait *wait = &request->pool_wait;
+
+	/* another of its tasks may have had the loop: the next look tells */
+	if (wait->look.pool && !wait->ran_ns && at > wait->seen_ns)
+		wait->ran_ns = at;
+}
+
+uint64_t pool_wait_known_until(const struct open_request *request)
+{
+	const struct open_pool_wait *wait = &request->pool_wait;
+
+	return wait->look.pool ? wait->seen_ns : wait->before_ns;
+}
+
+void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64_t end,
+		   bool ongoing)
+{
+	struct open_pool_wait *wait = &request->pool_wait;
+	struct pool_wait done = {
+		.pid = request->pid, .pool = wait->look.pool, .route = request->route,
+		.site = wait->look.site, .start_ns = wait->start_ns, .end_ns = end,
+		.seen = wait->seen, .full = wait->full,
+		.again = wait->before == wait->look.pool, .ongoing = ongoing && !wait->ran_ns,
+	};
+
+	if (!wait->look.pool)
+		return;
+	if (wait->ran_ns)
+		done.end_ns = wait->ran_ns;
+	*wait = (struct open_pool_wait){ .before = wait->look.pool, .before_ns = wait->seen_ns };
+	if (done.end_ns > done.start_ns && tracker->sink.on_pool_wait)
+		tracker->sink.on_pool_wait(tracker->sink.context, &done);
+}
+
+/*
+ * Else it got it between the two looks.  Some go on to wait when somebody else was
+ * quicker: another future of the same call, and the request did nothing meanwhile.
+ */
+static bool goes_on(const struct open_pool_wait *wait, const struct pool_look *look)
+{
+	return look->pool == wait->look.pool && look->call == wait->look.call &&
+	       (look->future == wait->look.future || !wait->ran_ns);
+}
+
+void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
+		       const struct pool_look *look, uint64_t now)
+{
+	struct open_request *request = request_of(tracker, activity);
+	struct open_pool_wait *wait;
+	uint64_t from;
+
+	if (!request || now <= request->wait_from_ns)
+		return;
+	wait = &request->pool_wait;
+	if (wait->look.pool && !goes_on(wait, look))
+		pool_wait_end(tracker, request, wait->seen_ns + (now - wait->seen_ns) / 2, false);
+	if (!look->pool)
+		return;
+	from = request->wait_from_ns ? request->wait_from_ns : request->start_ns;
+	if (!wait->look.pool) {
+		wait->start_ns = from && from < now ? from : now;
+		wait->look = *look;
+	}
+	wait->look.future = look->future;
+	wait->seen_ns = now;
+	wait->ran_ns = 0;
+	wait->seen++;
+	wait->full += look->full;
+}
