@@ -36,6 +36,7 @@ static void observed_free(struct observed *observed)
 	}
 	free(observed->loops);
 	task_watch_free(observed->tasks);
+	free(observed->pools);
 	code_cache_free(observed->view.codes);
 	route_cache_free(observed->view.routes);
 	role_table_free(&observed->roles);
@@ -140,6 +141,14 @@ static void on_call(void *context, const struct dependency_call *call)
 		log_debug("out of memory: a call of pid %d is not counted", call->pid);
 }
 
+static void on_pool_wait(void *context, const struct pool_wait *wait)
+{
+	struct observation *observation = context;
+
+	if (pools_wait(&observation->window.pools, wait))
+		log_debug("out of memory: a wait of pid %d is not counted", wait->pid);
+}
+
 static void take_request_event(struct observation *observation, struct observed *observed,
 			       const struct event_header *event,
 			       const struct activity *activity)
@@ -191,7 +200,8 @@ int observation_open(const struct observe_options *options, struct observation *
 {
 	struct observation *observation = calloc(1, sizeof(*observation));
 	struct thresholds thresholds = thresholds_default(options->stall_ns);
-	struct tracker_sink sink = { .on_request = on_request, .on_call = on_call };
+	struct tracker_sink sink = { .on_request = on_request, .on_call = on_call,
+				     .on_pool_wait = on_pool_wait };
 	int error;
 
 	if (!observation) {
@@ -203,6 +213,7 @@ int observation_open(const struct observe_options *options, struct observation *
 	window_init(&observation->window, options->stall_ns);
 	observation->window.dependencies.slow_ns = thresholds.slow_dependency_ns;
 	observation->window.dependencies.repeats = thresholds.repeated_calls;
+	observation->window.pools.late_ns = thresholds.pool_wait_ns;
 	observation->window.callables.slow_ns = thresholds.slow_dependency_ns;
 	observation->window.callables.share = thresholds.slow_share;
 	observation->window.callables.repeats = thresholds.repeated_executions;

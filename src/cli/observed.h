@@ -45,6 +45,7 @@ struct observed {
 	struct role_table roles;
 	struct role_scan scan;
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
+	struct pool_memory *pools;	/* owned; the same */
 	uint64_t snapshot_ns;		/* when the next one is due */
 	uint64_t snapshot_cost_ns;	/* of the last one */
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */

@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
-#define TRACKER_NOTES 4
+#define TRACKER_NOTES 5
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -146,6 +146,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		  observation->window.routes.lost },
 		{ "callables_lost", "Depends callables and middleware beyond that number",
 		  observation->window.callables.lost },
+		{ "pools_lost", "pools beyond the number that is kept",
+		  observation->window.pools.lost },
 	};
 
 	for (size_t i = 0; i < TRACKER_NOTES; i++)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/observed.h"
+#include "cli/pool_looks.h"
 
 #define SNAPSHOT_NS (10 * NS_PER_MS)	/* at most so often */
 #define SNAPSHOT_SHARE 100		/* of its cost: one percent of a CPU */
@@ -22,6 +23,7 @@
 struct waiting {
 	struct activity activity;
 	struct request_wait wait;
+	struct pool_look pool;	/* that one of its tasks waits for */
 	bool ready;		/* one of its tasks runs or can go on */
 };
 
@@ -39,10 +41,12 @@ static struct waiting *waiting_of(struct waiting *items, size_t *count,
 }
 
 static void add_task(struct observed *observed, const struct task_info *task,
-		     struct waiting *items, size_t *count)
+		     struct waiting *items, size_t *count, struct pool_looks *looks)
 {
 	struct frame frames[SNAPSHOT_CHAIN];
 	uint64_t codes[SNAPSHOT_CHAIN];
+	uint32_t at[SNAPSHOT_CHAIN];
+	struct pool_frames chain = { .items = frames, .at = at };
 	struct activity activity;
 	struct waiting *waiting;
 	size_t kept = 0;
@@ -61,9 +65,29 @@ static void add_task(struct observed *observed, const struct task_info *task,
 	/* frames and their code objects side by side: unreadable ones are left out of both */
 	for (size_t i = 0; i < task->frame_count && kept < SNAPSHOT_CHAIN; i++)
 		if (code_cache_resolve(observed->view.codes, &task->frames[i], 1, &frames[kept],
-				       1))
+				       1)) {
+			at[kept] = (uint32_t)i;
 			codes[kept++] = task->frames[i].code;
+		}
+	chain.count = kept;
+	pool_looks_task(looks, task, &chain, &activity, &waiting->pool);
 	wait_add_task(&waiting->wait, task, activity.route.injected, frames, codes, kept);
+}
+
+/* Which pools they wait for, once those are read. */
+static void say_pools(struct pool_looks *looks, struct waiting *items, size_t count)
+{
+	struct observation *observation = looks->observation;
+
+	pool_looks_end(looks);
+	for (size_t i = 0; i < count; i++) {
+		const struct pool_row *row = pools_at(&observation->window.pools,
+						      items[i].pool.pool);
+
+		items[i].pool.full = row && row->full;
+		tracker_pool_wait(observation->tracker, &items[i].activity, &items[i].pool,
+				  looks->snapshot->time_ns);
+	}
 }
 
 /* A thread that waits for a CPU costs nobody anything. */
@@ -83,20 +107,32 @@ static void look(struct observation *observation, struct observed *observed, uin
 		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
 	};
 	const struct task_snapshot *snapshot;
-	uint64_t began = cpu_ns(), cost, usual, pause;
+	uint64_t began = cpu_ns(), of_pools = 0, cost, usual, pause;
+	struct pool_looks *looks = calloc(1, sizeof(*looks));
 	struct waiting *items;
 	size_t count = 0;
 
 	if (!observed->tasks)
 		observed->tasks = task_watch_new(observed->target, &observed->config,
 						 &observed->roles);
-	items = observed->tasks ? malloc(MAX_WAITING * sizeof(*items)) : NULL;
-	if (!items)
+	if (!observed->pools)
+		observed->pools = calloc(1, sizeof(*observed->pools));
+	items = malloc(MAX_WAITING * sizeof(*items));
+	if (!items || !looks || !observed->tasks || !observed->pools) {
+		free(items);
+		free(looks);
 		return;
+	}
 	if (!task_watch_snapshot(observed->tasks, &limits, &snapshot)) {
+		looks->observation = observation;
+		looks->observed = observed;
+		looks->snapshot = snapshot;
 		for (size_t i = 0; i < snapshot->count; i++)
 			if (snapshot->tasks[i].request)
-				add_task(observed, &snapshot->tasks[i], items, &count);
+				add_task(observed, &snapshot->tasks[i], items, &count, looks);
+		of_pools = cpu_ns();
+		say_pools(looks, items, count);
+		of_pools = cpu_ns() - of_pools;
 		for (size_t i = 0; i < count; i++)
 			if (tracker_wait(observation->tracker, &items[i].activity,
 					 items[i].ready ? NULL : &items[i].wait,
@@ -105,8 +141,9 @@ static void look(struct observation *observation, struct observed *observed, uin
 					  observed->pid);
 	}
 	free(items);
+	free(looks);
 	/* what is read for the first time is known to the next one: it counts when it lasts */
-	cost = cpu_ns() - began;
+	cost = cpu_ns() - began - of_pools;	/* those have a pace of their own */
 	usual = cost < observed->snapshot_cost_ns ? cost : observed->snapshot_cost_ns;
 	pause = usual * SNAPSHOT_SHARE;
 	observed->snapshot_cost_ns = cost;

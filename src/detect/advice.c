@@ -46,6 +46,18 @@ static const struct {
 	  "give it more memory, or read the mapped file in a thread" },
 	{ FINDING_cpu_starvation, NULL,
 	  "give it more CPU (limits, requests, fewer neighbours); the code is not to blame" },
+	{ FINDING_threadpool_exhaustion, NULL,
+	  "keep the threads for short work: make this async or give it a limiter of its own; "
+	  "more tokens only help when its CPU and its peer can take it" },
+	{ FINDING_executor_exhaustion, NULL,
+	  "give this work an executor of its own, or make it async; asyncio resolves names in "
+	  "the default one" },
+	{ FINDING_db_pool_exhaustion, NULL,
+	  "give connections back before awaiting anything else, shorten what is done while one "
+	  "is held; then raise the pool's size within what the database allows" },
+	{ FINDING_http_pool_exhaustion, NULL,
+	  "read or close responses at once, and raise the client's limits to the number of "
+	  "requests that are to run at the same time" },
 	{ FINDING_slow_dependency, NULL,
 	  "look at this call on the peer's side (plan of the statement, its load), or cache its "
 	  "answer" },

@@ -25,6 +25,9 @@ struct thresholds {
 	/* a peer's reply that takes that long is felt by whoever waits for the request;
 	 * healthy databases, caches and services of a data centre answer in a few ms */
 	uint64_t slow_dependency_ns;
+	/* a pool that is empty for a moment does its work, it spreads load; whoever has to
+	 * wait that long waits for a holder, and the request is that much slower */
+	uint64_t pool_wait_ns;
 	/* a handful of statements is what a request needs; from here on one place asks for
 	 * what one statement could have brought */
 	uint64_t repeated_calls;
@@ -95,6 +98,10 @@ int find_slow_dependency(const struct detect_input *input, struct findings *find
 int find_slow_di_dependency(const struct detect_input *input, struct findings *findings);
 int find_repeated_callable(const struct detect_input *input, struct findings *findings);
 int find_n_plus_one(const struct detect_input *input, struct findings *findings);
+int find_threadpool_exhaustion(const struct detect_input *input, struct findings *findings);
+int find_executor_exhaustion(const struct detect_input *input, struct findings *findings);
+int find_db_pool_exhaustion(const struct detect_input *input, struct findings *findings);
+int find_http_pool_exhaustion(const struct detect_input *input, struct findings *findings);
 int find_loop_saturated(const struct detect_input *input, struct findings *findings);
 
 /* What to do about a finding; static text. */

@@ -41,6 +41,7 @@ struct thresholds thresholds_default(uint64_t stall_ns)
 		.critical_ns = NS_PER_S,
 		.critical_share = 0.1,
 		.slow_dependency_ns = 100 * NS_PER_MS,
+		.pool_wait_ns = 50 * NS_PER_MS,
 		.repeated_calls = 5,
 		.slow_share = 50,
 		.repeated_executions = 3,
@@ -91,6 +92,8 @@ void finding_finish(const struct detect_input *input, struct finding *finding)
 		hash = hash_text(hash, finding->peer);
 		hash = hash_text(hash, finding->statement);
 	}
+	if (finding->pool)
+		hash = hash_text(hash, finding->pool->name);
 	snprintf(finding->id, sizeof(finding->id), "%016llx", (unsigned long long)hash);
 	if (finding->duration.max >= thresholds->critical_ns ||
 	    (double)finding->duration.total > thresholds->critical_share * (double)length)

@@ -31,6 +31,7 @@ void finding_free(struct finding *finding)
 	free(finding->stacks);
 	free(finding->processes);
 	free(finding->victims);
+	free(finding->pool);
 	memset(finding, 0, sizeof(*finding));
 }
 
@@ -52,6 +53,7 @@ void report_free(struct report *report)
 	free(report->routes);
 	free(report->websockets);
 	free(report->dependencies);
+	free(report->pools);
 	free(report->injected);
 	free(report->middleware);
 	free(report->targets);

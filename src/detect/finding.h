@@ -22,6 +22,10 @@
 	X(page_fault, "event loop waits for pages from disk") \
 	X(cpu_starvation, "event loop has no CPU") \
 	X(loop_saturated, "event loop is full of small callbacks") \
+	X(threadpool_exhaustion, "every worker thread is taken") \
+	X(executor_exhaustion, "every thread of an executor is taken") \
+	X(db_pool_exhaustion, "every database connection is taken") \
+	X(http_pool_exhaustion, "every HTTP connection is taken") \
 	X(slow_dependency, "slow peer") \
 	X(slow_di_dependency, "slow Depends callable") \
 	X(n_plus_one, "same call many times in one request")
@@ -65,6 +69,25 @@ struct victim {	/* a route that waited */
 	uint64_t requests, max_ns, total_ns;
 };
 
+struct holder_summary {
+	const char *route, *method;	/* interned; NULL: belongs to no request */
+	struct location place;		/* file NULL: not known */
+	uint64_t count;			/* times seen */
+	uint64_t since_ns;		/* longest time seen; 0: not known */
+};
+
+#define POOL_SHOWN_HOLDERS 8
+
+/* Threads or connections that are shared. */
+struct pool_summary {
+	pid_t pid;
+	const char *kind, *name;	/* name interned or NULL */
+	int64_t size, in_use, in_use_max, waiters_max;	/* negative: not known */
+	struct summary wait;		/* of all waits; in a finding of its own */
+	struct holder_summary holders[POOL_SHOWN_HOLDERS];	/* seen most first */
+	size_t holder_count;
+};
+
 struct finding {
 	char id[17];		/* hex hash of kind, route, method, culprit file and qualname */
 	enum finding_kind kind;
@@ -90,6 +113,7 @@ struct finding {
 	int32_t group;			/* of the window it was made of, -1: none */
 	uint64_t calls_per_request;	/* median; 0: not about calls */
 	struct summary per_request;	/* calls of a request; numbers, no times */
+	struct pool_summary *pool;	/* owned; NULL: not about a pool */
 	const char *statement;		/* interned shape of what was asked of the peer; NULL */
 	enum evidence evidence;
 	struct stack_summary *stacks;	/* owned, most time first */
@@ -205,6 +229,8 @@ struct report {
 	size_t dependency_count;
 	struct callable_summary *injected, *middleware;	/* owned, most time first */
 	size_t injected_count, middleware_count;
+	struct pool_summary *pools;	/* owned, most waited for first */
+	size_t pool_count;
 	uint64_t produced, received;
 	struct loss_item *losses;	/* owned, all of them, zero ones too */
 	size_t loss_count;

@@ -234,5 +234,5 @@ static int fill_callables(const struct detect_input *input, struct report *repor
 int summary_fill(const struct detect_input *input, uint64_t busy_ns, struct report *report)
 {
 	return fill_routes(input, busy_ns, report) ?: fill_dependencies(input, report) ?:
-	       fill_callables(input, report);
+	       fill_callables(input, report) ?: pools_fill(input, report);
 }

@@ -12,4 +12,7 @@
  */
 int summary_fill(const struct detect_input *input, uint64_t busy_ns, struct report *report);
 
+/* The pools of the window. 0 or -ENOMEM. */
+int pools_fill(const struct detect_input *input, struct report *report);
+
 #endif

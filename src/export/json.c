@@ -8,6 +8,7 @@
 #include "export/exporter.h"
 #include "export/formats.h"
 #include "export/json_builder.h"
+#include "export/json_pools.h"
 #include "export/json_routes.h"
 #include "export/select.h"
 
@@ -118,7 +119,7 @@ static void put_finding(struct builder *builder, cJSON *findings, const struct f
 	put_bool(builder, object, "since_before", finding->since_before);
 	put_others(builder, object, finding);
 	put_text(builder, object, "peer", finding->peer);
-	put_null(builder, object, "pool");
+	json_put_finding_pool(builder, object, finding);
 	if (finding->calls_per_request)
 		put_number(builder, object, "calls_per_request", finding->calls_per_request);
 	else
@@ -200,7 +201,7 @@ static void put_report(struct builder *builder, cJSON *root, const struct report
 	for (size_t i = 0; i < report->target_count; i++)
 		put_target(builder, array, &report->targets[i]);
 	json_put_routes(builder, root, report, selection);
-	put_array(builder, root, "pools");
+	json_put_pools(builder, root, report);
 	array = put_array(builder, root, "findings");
 	for (size_t i = 0; i < selection->finding_count; i++)
 		put_finding(builder, array, selection->findings[i]);

@@ -14,6 +14,7 @@
 #include "export/select.h"
 #include "export/text_finding.h"
 #include "export/text_page.h"
+#include "export/text_pools.h"
 #include "export/text_routes.h"
 
 #define WIDTH_DEFAULT 100
@@ -276,10 +277,12 @@ static char *part_of(struct page *page, const struct content *content,
 		page->error = -ENOMEM;
 		return NULL;
 	}
-	if (limits)
+	if (limits) {
 		text_routes(&inner, content->report, content->selection, limits);
-	else
+		text_pools(&inner, content->report, limits->pools);
+	} else {
 		put_head(&inner, content->report, content->all);
+	}
 	if (fclose(inner.out))
 		inner.error = -ENOMEM;
 	if (!inner.error)

@@ -11,6 +11,7 @@
 #include "detect/finding.h"
 #include "export/clean.h"
 #include "export/text_page.h"
+#include "export/text_pools.h"
 
 #define DURATION_BYTES 32
 #define SHOWN_PROCESSES 4
@@ -86,6 +87,12 @@ static const char *culprit_prefix(enum finding_kind kind)
 		return "GIL held by ";
 	case FINDING_cpu_starvation:
 		return "was running ";
+	case FINDING_threadpool_exhaustion:
+	case FINDING_executor_exhaustion:
+		return "taken by ";
+	case FINDING_db_pool_exhaustion:
+	case FINDING_http_pool_exhaustion:
+		return "waits at ";
 	default:
 		return "";
 	}
@@ -321,6 +328,7 @@ void text_finding(struct page *page, const struct finding *finding, bool all)
 			      &finding->culprit);
 	put_inside(page, finding);
 	put_statement(page, finding, all);
+	text_finding_pool(page, finding);
 	put_how_much(page, finding);
 	put_lag(page, finding, all);
 	put_victims(page, finding, all);

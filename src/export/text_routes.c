@@ -19,17 +19,17 @@
 #define MS_BYTES 32
 
 const struct table_limits limits_all = {
-	SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX,
+	SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX,
 };
 
 const struct table_limits limits_usual = {
 	.routes = 8, .websockets = 3, .dependencies = 5, .injected = 4, .middleware = 3,
-	.victims = 3,
+	.victims = 3, .pools = 3,
 };
 
 const struct table_limits limits_narrow = {
 	.routes = 4, .websockets = 1, .dependencies = 2, .injected = 2, .middleware = 1,
-	.victims = 2,
+	.victims = 2, .pools = 1,
 };
 
 static size_t least(size_t a, size_t b)

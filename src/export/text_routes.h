@@ -11,7 +11,7 @@ struct selection;
 
 /* Rows of each table; SIZE_MAX: all of them. */
 struct table_limits {
-	size_t routes, websockets, dependencies, injected, middleware, victims;
+	size_t routes, websockets, dependencies, injected, middleware, victims, pools;
 };
 
 extern const struct table_limits limits_all, limits_usual, limits_narrow;

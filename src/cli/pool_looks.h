@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What snapshots say of pools, inside cli. */
+#ifndef LS_POOL_LOOKS_H
+#define LS_POOL_LOOKS_H
+
+#include "aggregate/pools.h"
+#include "cli/observed.h"
+#include "resolve/pools.h"
+
+#define LOOK_HOLDERS 256	/* tasks of one snapshot that may hold something */
+#define LOOK_POOLS 32		/* pools of one snapshot that are waited for */
+
+#define LOOK_QUEUES 16
+#define LOOK_MEMORY 1024	/* tasks that are remembered, a power of two */
+
+/* What was found out about chains that did not change since; one per process. */
+struct pool_memory {
+	struct {
+		uint64_t task, since_ns;	/* of the chain */
+		uint64_t call;
+		uint32_t pool;		/* 0: none, or of an executor */
+	} items[LOOK_MEMORY];
+	struct {
+		uint64_t queue, until_ns;	/* then it is looked for again */
+		uint32_t pool;
+	} queues[LOOK_QUEUES];
+	size_t next_queue;
+};
+
+/* Of one snapshot of one process. */
+struct pool_looks {
+	struct observation *observation;
+	struct observed *observed;
+	const struct task_snapshot *snapshot;
+	struct {
+		uint32_t pool;
+		unsigned waiting;
+	} pools[LOOK_POOLS];
+	size_t pool_count;
+	struct pool_holder holders[LOOK_HOLDERS];
+	size_t holder_count;
+	struct executors executors;
+	bool executors_read;
+};
+
+/* A task of a request: which pool it waits for, or where it is while it may hold one. */
+void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
+		     const struct pool_frames *frames, const struct activity *activity,
+		     struct pool_look *look);
+
+/* All tasks are seen: reads the pools. */
+void pool_looks_end(struct pool_looks *looks);
+
+#endif

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools of two: each route takes from one of them, waits, and gives back.
+
+A line that waits for a pool ends in a comment with its name; so does the line that a thread is
+at.  What the libraries say of themselves is sampled all the time: /numbers.
+"""
+
+import asyncio
+import contextlib
+import functools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import anyio
+import asyncpg
+import httpx
+import redis.asyncio
+from addresses import DSN, PG, PG_PORT, REDIS, UPSTREAM
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+
+SIZE = 2
+SAMPLE_S = 0.002
+URL = f"postgresql+asyncpg://postgres@127.0.0.1:{PG_PORT}/postgres"
+
+
+class Pools:
+    """Set by lifespan()."""
+
+
+numbers = {}
+
+
+def note(name, size, in_use, waiting):
+    seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0})
+    seen["in_use"] = max(seen["in_use"], in_use)
+    seen["waiting"] = max(seen["waiting"], waiting)
+
+
+def note_all():
+    for name, limiter in (("anyio", Pools.limiter), ("default", Pools.default)):
+        said = limiter.statistics()
+        note(name, said.total_tokens, said.borrowed_tokens, said.tasks_waiting)
+    for name, executor in (("executor", Pools.executor), ("to_thread", Pools.to_thread)):
+        queued = executor._work_queue.qsize()
+        note(name, executor._max_workers, len(executor._threads) if queued else 0, queued)
+    own = Pools.asyncpg
+    note("asyncpg", own.get_max_size(), own.get_size() - own.get_idle_size(),
+         len(own._queue._getters))  # fmt: skip
+    said = Pools.psycopg.get_stats()
+    note("psycopg", said["pool_max"], said["pool_size"] - said["pool_available"],
+         said["requests_waiting"])  # fmt: skip
+    own = Pools.engine.pool
+    note("sqlalchemy", own.size() + own._max_overflow, own.checkedout(),
+         len(own._pool._queue._getters))  # fmt: skip
+    own = Pools.redis
+    note("redis", own.max_connections, len(own._in_use_connections),
+         len(own._condition._waiters))  # fmt: skip
+    own = Pools.httpx._transport._pool
+    note("httpx", own._max_connections, len(own.connections),
+         sum(request.connection is None for request in own._requests))  # fmt: skip
+    own = Pools.aiohttp.connector
+    note("aiohttp", own.limit, len(own._acquired), sum(map(len, own._waiters.values())))
+
+
+async def sample():
+    while True:
+        note_all()
+        await asyncio.sleep(SAMPLE_S)
+
+
+@contextlib.asynccontextmanager
+async def lifespan(_app):
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        Pools.default = anyio.to_thread.current_default_thread_limiter()
+        Pools.default.total_tokens = SIZE
+        Pools.limiter = anyio.CapacityLimiter(SIZE)
+        Pools.to_thread = ThreadPoolExecutor(SIZE, "asyncio")
+        asyncio.get_running_loop().set_default_executor(Pools.to_thread)
+        Pools.executor = stack.enter_context(ThreadPoolExecutor(SIZE, "reports"))
+        Pools.asyncpg = await enter(asyncpg.create_pool(**PG, min_size=SIZE, max_size=SIZE))
+        Pools.psycopg = AsyncConnectionPool(
+            DSN, min_size=SIZE, max_size=SIZE, open=False, name="accounts"
+        )
+        await enter(Pools.psycopg)
+        await Pools.psycopg.wait()
+        Pools.engine = create_async_engine(URL, pool_size=1, max_overflow=1)
+        stack.push_async_callback(Pools.engine.dispose)
+        Pools.session = async_sessionmaker(Pools.engine)
+        Pools.redis = redis.asyncio.BlockingConnectionPool(
+            max_connections=SIZE, timeout=20, **REDIS
+        )
+        limits = httpx.Limits(max_connections=SIZE)
+        Pools.httpx = await enter(httpx.AsyncClient(base_url=UPSTREAM, limits=limits, timeout=30))
+        connector = aiohttp.TCPConnector(limit=SIZE)
+        Pools.aiohttp = await enter(aiohttp.ClientSession(UPSTREAM, connector=connector))
+        sampler = asyncio.create_task(sample())
+        yield
+        sampler.cancel()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/ping")
+async def ping():
+    return "pong"
+
+
+@app.get("/numbers")
+async def all_numbers():
+    return numbers
+
+
+@app.get("/reset")
+async def reset():
+    numbers.clear()
+
+
+# ---- threads ----------------------------------------------------------------------
+
+
+def work(ms):
+    time.sleep(ms / 1e3)  # anyio
+    return threading.get_native_id()
+
+
+def other_work(ms):
+    time.sleep(ms / 1e3)  # executor
+
+
+def default_work(ms):
+    time.sleep(ms / 1e3)  # to_thread
+
+
+@app.get("/default/{ms}")
+def default_threads(ms: int):
+    time.sleep(ms / 1e3)  # default
+
+
+@app.get("/anyio/{ms}")
+async def own_limiter(ms: int):
+    await anyio.to_thread.run_sync(work, ms, limiter=Pools.limiter)
+
+
+@app.get("/executor/{ms}")
+async def own_executor(ms: int):
+    await asyncio.get_running_loop().run_in_executor(Pools.executor, other_work, ms)
+
+
+@app.get("/to_thread/{ms}")
+async def default_executor(ms: int):
+    await asyncio.to_thread(functools.partial(default_work, ms))
+
+
+# ---- connections ------------------------------------------------------------------
+
+
+@app.get("/asyncpg/{ms}")
+async def from_asyncpg(ms: int):
+    async with Pools.asyncpg.acquire() as connection:  # asyncpg
+        await connection.execute(f"SELECT pg_sleep({ms / 1e3})")
+
+
+@app.get("/psycopg/{ms}")
+async def from_psycopg(ms: int):
+    async with Pools.psycopg.connection() as connection:  # psycopg
+        await connection.execute(f"SELECT pg_sleep({ms / 1e3})")
+
+
+@app.get("/sqlalchemy/{ms}")
+async def from_sqlalchemy(ms: int):
+    async with Pools.session() as session:
+        await session.execute(text(f"SELECT pg_sleep({ms / 1e3})"))  # sqlalchemy
+
+
+@app.get("/redis/{ms}")
+async def from_redis(ms: int):
+    async with redis.asyncio.Redis(connection_pool=Pools.redis) as client:
+        await client.blpop("nothing", timeout=ms / 1e3)  # redis
+
+
+@app.get("/httpx/{ms}")
+async def from_httpx(ms: int):
+    await Pools.httpx.get(f"/delay/{ms}")  # httpx
+
+
+@app.get("/aiohttp/{ms}")
+async def from_aiohttp(ms: int):
+    async with Pools.aiohttp.get(f"/delay/{ms}") as response:  # aiohttp
+        await response.read()

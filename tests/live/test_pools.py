@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools of real libraries, emptied: their numbers are the libraries' own, and who is named.
+
+Each pool of services/pools.py has two of what it gives; a route takes one for as long as its
+path says.
+"""
+
+import re
+
+import pytest
+from harness import SERVICES, Service, attached, drive, get
+from servers import Postgres, Redis, Upstream, addresses, clients_python
+
+SIZE, HELD_MS, REQUESTS, CALLERS = 2, 120, 24, 8
+#: Route, kind of pool, kind of finding; waits are for a thread or for a connection.
+POOLS = {
+    "default": ("anyio", "threadpool_exhaustion"),
+    "anyio": ("anyio", "threadpool_exhaustion"),
+    "executor": ("executor", "executor_exhaustion"),
+    "to_thread": ("executor", "executor_exhaustion"),
+    "asyncpg": ("asyncpg", "db_pool_exhaustion"),
+    "psycopg": ("psycopg", "db_pool_exhaustion"),
+    "sqlalchemy": ("sqlalchemy", "db_pool_exhaustion"),
+    "redis": ("redis", "db_pool_exhaustion"),
+    "httpx": ("httpx", "http_pool_exhaustion"),
+    "aiohttp": ("aiohttp", "http_pool_exhaustion"),
+}
+NAMES = {
+    "default": "default threads",
+    "anyio": "CapacityLimiter",
+    "executor": "reports",
+    "to_thread": "default executor",
+    "psycopg": "accounts",
+}
+KINDS = {kind for _, kind in POOLS.values()}
+#: So many wait all the time; more do only until what was given back is taken again.
+WAITING = CALLERS - SIZE
+
+
+def line_of(name):
+    source = (SERVICES / "pools.py").read_text().splitlines()
+    return next(n for n, text in enumerate(source, 1) if re.search(rf"  # {name}$", text))
+
+
+@pytest.fixture(scope="module")
+def environment():
+    with Postgres() as postgres, Redis() as redis, Upstream() as upstream:
+        yield addresses(postgres, redis, upstream)
+
+
+@pytest.fixture
+def service(environment, loop):
+    with Service(
+        "pools:app", loop=loop, interpreter=clients_python(), env=environment
+    ) as service:
+        get(service, "/ping")
+        yield service
+
+
+def emptied(service, name, callers):
+    """What was found while so many callers wanted what there are two of, and what it says."""
+    drive(service, [f"/{name}/10"] * 2, concurrency=2)
+    get(service, "/reset")
+    with attached(service) as run:
+        drive(service, [f"/{name}/{HELD_MS}"] * REQUESTS, concurrency=callers)
+        said = get(service, "/numbers").json()[name]
+    return run, said
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_an_empty_pool(service, name):
+    kind, finding_kind = POOLS[name]
+    run, said = emptied(service, name, CALLERS)
+    assert said["size"] == said["in_use"] == SIZE
+    (pool,) = [pool for pool in run.report["pools"] if pool["kind"] == kind]
+    assert (pool["size"], pool["in_use_max"]) == (SIZE, SIZE)
+    assert WAITING <= pool["waiters_max"] <= said["waiting"]
+    assert pool["name"] == NAMES.get(name, pool["name"])
+    assert pool["name"]
+    findings = [finding for finding in run.report["findings"] if finding["kind"] in KINDS]
+    (finding,) = findings
+    assert finding["kind"] == finding_kind
+    assert (finding["route"], finding["method"]) == (f"/{name}/{{ms}}", "GET")
+    assert finding["culprit"]["line"] == line_of(name)
+    assert finding["count"] >= REQUESTS / 3
+    assert not finding["blocks_loop"]
+    assert finding["pool"]["size"] == finding["pool"]["in_use"] == SIZE
+    holders = {holder["route"] for holder in finding["pool"]["holders"]}
+    assert holders <= {f"/{name}/{{ms}}"}
+    (route,) = [row for row in run.report["routes"] if row["route"] == f"/{name}/{{ms}}"]
+    parts = route["time_ms"]
+    # Three out of four wait for others: for one of them, or for two or three.
+    assert HELD_MS / 2 <= pool["wait_ms"]["p50"] <= route["latency_ms"]["p99"] - HELD_MS / 2
+    assert parts["pool_wait"] + parts["thread_queue"] > sum(parts.values()) / 4
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_that_suffices(service, name):
+    run, said = emptied(service, name, SIZE)
+    assert said["in_use"] <= said["size"] == SIZE
+    assert [f["kind"] for f in run.report["findings"] if f["kind"] in KINDS] == []
