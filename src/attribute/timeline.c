@@ -5,9 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "base/vec.h"
 
 #define READY_STEPS 2	/* what is ready runs in the next step, a task it wakes in the one after */
+#define SILENT_NS (25 * NS_PER_MS)	/* a long step of its own would be in a sample */
+#define UNKNOWN_NS (100 * NS_PER_MS)	/* what waits for longer is in a snapshot */
+#define SELECT_NS 5000	/* a selector's call that does not wait */
 
 static const struct {
 	const char *name, *text;
@@ -33,8 +37,8 @@ void timeline_free(struct timeline *timeline)
 	memset(timeline, 0, sizeof(*timeline));
 }
 
-int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
-		 uint64_t end_ns)
+static int add_span(struct timeline *timeline, enum time_part part, bool rest, uint64_t start_ns,
+		    uint64_t end_ns)
 {
 	struct part_span *last;
 	int error;
@@ -42,7 +46,7 @@ int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_
 	if (end_ns <= start_ns)
 		return 0;
 	last = timeline->spans.count ? &timeline->spans.items[timeline->spans.count - 1] : NULL;
-	if (last && last->part == part && last->at.end_ns == start_ns) {
+	if (last && last->part == part && last->rest == rest && last->at.end_ns == start_ns) {
 		last->at.end_ns = end_ns;
 		return 0;
 	}
@@ -52,8 +56,14 @@ int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_
 		return error == -E2BIG ? 0 : error;
 	}
 	timeline->spans.items[timeline->spans.count++] =
-		(struct part_span){ { start_ns, end_ns }, part };
+		(struct part_span){ { start_ns, end_ns }, part, rest };
 	return 0;
+}
+
+int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
+		 uint64_t end_ns)
+{
+	return add_span(timeline, part, false, start_ns, end_ns);
 }
 
 void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
@@ -66,6 +76,82 @@ void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint
 	log->items[at].end_ns = end_ns;
 	log->items[at].pid = pid;
 	log->items[at].tid = tid;
+}
+
+void step_log_turn(struct step_log *log, const struct loop_moment *moment)
+{
+	size_t at = log->turn_count % TURN_LOG;
+
+	if (!moment->own->start_ns || moment->own->start_ns >= moment->now_ns)
+		return;
+	log->turn_count++;
+	log->turns[at].start_ns = moment->own->start_ns;
+	log->turns[at].end_ns = moment->now_ns;
+	log->turns[at].pid = moment->pid;
+	log->turns[at].tid = moment->tid;
+}
+
+/* From the first turn to the last one that others had between `from` and `to`; empty: none. */
+static struct time_span turns_of_others(const struct step_log *log,
+					const struct loop_moment *moment, uint64_t from,
+					uint64_t to)
+{
+	size_t kept = log->turn_count < TURN_LOG ? log->turn_count : TURN_LOG;
+	struct time_span others = { to, from };
+
+	for (size_t i = log->turn_count; i-- > log->turn_count - kept;) {
+		size_t at = i % TURN_LOG;
+
+		if (log->turns[at].tid != moment->tid || log->turns[at].pid != moment->pid)
+			continue;
+		if (log->turns[at].end_ns <= from)
+			break;
+		if (log->turns[at].end_ns > others.end_ns && log->turns[at].end_ns <= to)
+			others.end_ns = log->turns[at].end_ns;
+		if (log->turns[at].start_ns < others.start_ns)
+			others.start_ns = log->turns[at].start_ns;
+	}
+	if (others.start_ns < from)
+		others.start_ns = from;
+	return others;
+}
+
+static int add_silent(struct timeline *timeline, uint64_t start, uint64_t end)
+{
+	if (end > start && end - start > SILENT_NS)
+		return 0;
+	return add_span(timeline, PART_loop_cpu, true, start, end);
+}
+
+/*
+ * The loop has not been idle since it last ran for it: it ran on, or others did.
+ * `ret_alone`: nobody else had the loop.
+ */
+static int went_on(struct timeline *timeline, const struct loop_moment *moment,
+		   const struct step_log *log, bool *ret_alone)
+{
+	uint64_t start = timeline->ran_ns, end = moment->own->start_ns, busy, idle, usual;
+	uint64_t ran = moment->now_ns - end;
+	struct time_span others;
+	int error;
+
+	if (!start || end <= start || moment->seq < timeline->ran_seq ||
+	    moment->own->busy_ns < timeline->ran_busy_ns + ran)
+		return 0;
+	busy = moment->own->busy_ns - ran - timeline->ran_busy_ns;
+	idle = end - start > busy ? end - start - busy : 0;
+	usual = (moment->seq - timeline->ran_seq) * SELECT_NS;
+	if (idle > (end - start) / 20 && idle > usual)
+		return 0;
+	others = turns_of_others(log, moment, start, end);
+	*ret_alone = others.end_ns <= others.start_ns;
+	if (*ret_alone)
+		return add_span(timeline, PART_loop_cpu, true, start, end);
+	if (end - start > UNKNOWN_NS)
+		return 0;
+	error = add_silent(timeline, start, others.start_ns) ?:
+		add_span(timeline, PART_behind_others, true, others.start_ns, others.end_ns);
+	return error ? error : add_silent(timeline, others.end_ns, end);
 }
 
 /* End of the long steps of a loop that held up what was ready at ready_ns. */
@@ -134,11 +220,21 @@ int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
 		 const struct step_log *log)
 {
 	const struct own_time *own = moment->own;
+	bool alone = false;
 	int error;
 
 	if (!own->start_ns || own->start_ns > moment->now_ns)
 		return 0;
-	error = ready_end(timeline, moment, log);
+	error = went_on(timeline, moment, log, &alone);
+	/* what another task of it was woken for is over by then */
+	if (alone && !timeline->unread && timeline->ready_seq &&
+	    moment->seq >= timeline->ready_seq + READY_STEPS)
+		timeline->ready_ns = 0;
+	if (!error)
+		error = ready_end(timeline, moment, log);
+	timeline->ran_ns = moment->now_ns;
+	timeline->ran_busy_ns = own->busy_ns;
+	timeline->ran_seq = moment->seq;
 	timeline->own_ns[PART_loop_cpu] += own->cpu_ns;
 	timeline->own_ns[PART_loop_blocked] += own->blocked_ns;
 	timeline->own_ns[PART_gil_wait] += own->gil_ns;
@@ -153,6 +249,7 @@ int timeline_left(struct timeline *timeline, pid_t pid, pid_t tid, uint64_t at_n
 	struct own_time at = { .start_ns = at_ns };
 	struct loop_moment moment = { pid, tid, at_ns, 0, &at };
 
+	timeline->ran_ns = 0;
 	return ready_end(timeline, &moment, log);
 }
 
@@ -171,8 +268,8 @@ int timeline_merge(struct timeline *timeline, struct timeline *from)
 {
 	for (size_t i = 0; i < from->spans.count; i++) {
 		const struct part_span *span = &from->spans.items[i];
-		int error = timeline_add(timeline, span->part, span->at.start_ns,
-					 span->at.end_ns);
+		int error = add_span(timeline, span->part, span->rest, span->at.start_ns,
+				     span->at.end_ns);
 
 		if (error)
 			return error;
@@ -186,13 +283,18 @@ int timeline_merge(struct timeline *timeline, struct timeline *from)
 		timeline->ready_seq = from->ready_seq;
 		timeline->unread = from->unread;
 	}
+	if (from->ran_ns > timeline->ran_ns) {
+		timeline->ran_ns = from->ran_ns;
+		timeline->ran_busy_ns = from->ran_busy_ns;
+		timeline->ran_seq = from->ran_seq;
+	}
 	from->spans.count = 0;
 	return 0;
 }
 
 struct edge {
 	uint64_t at;
-	enum time_part part;
+	unsigned part;	/* of what is known, or PART_COUNT more: of the rest */
 	int change;	/* +1 begins, -1 ends */
 };
 
@@ -213,19 +315,21 @@ static size_t edges_of(const struct timeline *timeline, uint64_t start, uint64_t
 		const struct part_span *span = &timeline->spans.items[i];
 		uint64_t from = span->at.start_ns > start ? span->at.start_ns : start;
 		uint64_t to = span->at.end_ns < end ? span->at.end_ns : end;
+		unsigned part;
 
 		if (to <= from)
 			continue;
-		edges[count++] = (struct edge){ from, span->part, 1 };
-		edges[count++] = (struct edge){ to, span->part, -1 };
+		part = span->part + (span->rest ? PART_COUNT : 0);
+		edges[count++] = (struct edge){ from, part, 1 };
+		edges[count++] = (struct edge){ to, part, -1 };
 	}
 	qsort(edges, count, sizeof(*edges), by_time);
 	return count;
 }
 
-static enum time_part first_of(const int active[PART_COUNT])
+static unsigned first_of(const int active[2 * PART_COUNT])
 {
-	for (unsigned part = 0; part < PART_other_wait; part++)
+	for (unsigned part = 0; part < 2 * PART_COUNT; part++)
 		if (active[part] > 0)
 			return part;
 	return PART_other_wait;
@@ -244,18 +348,23 @@ static void behind_add(struct behind_list *list, uint64_t start, uint64_t end)
 		list->items[list->count++] = (struct time_span){ start, end };
 }
 
-/* The time in which its code had the loop, split as the probes measured it. */
-static void split_own(const struct timeline *timeline, uint64_t parts[PART_COUNT])
+/*
+ * The time in which its code had the loop, split as the probes measured it: what they
+ * did not see of it like the rest, but for calls that block, which they would have.
+ */
+static void split_own(const struct timeline *timeline, bool seen, uint64_t parts[PART_COUNT])
 {
 	uint64_t own = parts[PART_loop_cpu], sum = 0, rest = own;
 
 	for (unsigned i = 0; i < PARTS_OWN; i++)
-		sum += timeline->own_ns[i];
+		sum += seen || i != PART_loop_blocked ? timeline->own_ns[i] : 0;
 	if (!sum)
 		return;
 	for (unsigned i = 1; i < PARTS_OWN; i++) {
 		uint64_t part = (uint64_t)((unsigned __int128)own * timeline->own_ns[i] / sum);
 
+		if (!seen && i == PART_loop_blocked)
+			continue;
 		if (part > rest)
 			part = rest;
 		parts[i] += part;
@@ -268,8 +377,8 @@ int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t 
 		   uint64_t ret_parts[PART_COUNT], struct time_span *behind, size_t behind_size)
 {
 	struct behind_list list = { behind, 0, behind_size };
-	int active[PART_COUNT] = { 0 };
-	uint64_t at = start_ns;
+	uint64_t at = start_ns, rest[PART_COUNT] = { 0 };
+	int active[2 * PART_COUNT] = { 0 };
 	struct edge *edges;
 	size_t count;
 
@@ -283,9 +392,12 @@ int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t 
 	edges[count] = (struct edge){ end_ns, PART_other_wait, 0 };
 	for (size_t i = 0; i <= count; i++) {
 		if (edges[i].at > at) {
-			enum time_part part = first_of(active);
+			unsigned part = first_of(active);
 
-			ret_parts[part] += edges[i].at - at;
+			if (part >= PART_COUNT)
+				rest[part - PART_COUNT] += edges[i].at - at;
+			else
+				ret_parts[part] += edges[i].at - at;
 			if (part == PART_behind_others)
 				behind_add(&list, at, edges[i].at);
 			at = edges[i].at;
@@ -293,6 +405,9 @@ int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t 
 		active[edges[i].part] += edges[i].change;
 	}
 	free(edges);
-	split_own(timeline, ret_parts);
+	split_own(timeline, true, ret_parts);
+	split_own(timeline, false, rest);
+	for (unsigned part = 0; part < PART_COUNT; part++)
+		ret_parts[part] += rest[part];
 	return (int)list.count;
 }

@@ -41,14 +41,20 @@ struct time_span {
 };
 
 #define STEP_LOG 256
+#define TURN_LOG 1024
 
-/* The long steps of all loops, the latest ones. */
+/* The latest long steps of all loops, and whom they are known to have run for. */
 struct step_log {
 	struct {
 		uint64_t seq, start_ns, end_ns;
 		pid_t pid, tid;
 	} items[STEP_LOG];
 	size_t count;	/* ever added */
+	struct {
+		uint64_t start_ns, end_ns;
+		pid_t pid, tid;
+	} turns[TURN_LOG];
+	size_t turn_count;
 };
 
 void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
@@ -59,6 +65,7 @@ struct timeline {	/* zero it to begin */
 		struct part_span {
 			struct time_span at;
 			enum time_part part;	/* PART_loop_cpu stands for all that is its own */
+			bool rest;	/* only where nothing else is known */
 		} * items; /* owned */
 		size_t count, capacity;
 	} spans;
@@ -67,6 +74,8 @@ struct timeline {	/* zero it to begin */
 	uint64_t ready_busy_ns;	/* the loop's clock at ready_ns, 0: not known */
 	uint64_t ready_seq;	/* and its step, 0: not known */
 	bool unread;		/* what is ready are bytes that nobody has read */
+	uint64_t ran_ns;	/* the loop was last known to run for it then; 0: it went elsewhere */
+	uint64_t ran_busy_ns, ran_seq;	/* the loop's clock and step then */
 	uint64_t lost;		/* spans beyond TIMELINE_MAX_SPANS, or for want of memory */
 };
 
@@ -83,10 +92,15 @@ struct loop_moment {
 	const struct own_time *own;
 };
 
+/* The loop ran for somebody up to a moment; said after timeline_own() of the same. */
+void step_log_turn(struct step_log *log, const struct loop_moment *moment);
+
 /*
  * The loop ran for it up to a moment.  Whatever of it was ready before had been
  * behind others: until it ran, which is within two steps, so for longer only where
- * those were long.  0 or -ENOMEM.
+ * those were long.  A task that goes on makes no sign of it: where the loop has not
+ * been idle since it last ran for it, it ran on or was behind those who made one,
+ * unless it is known to have waited.  0 or -ENOMEM.
  */
 int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
 		 const struct step_log *log);

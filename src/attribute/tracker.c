@@ -148,8 +148,33 @@ static int ran_for(struct tracker *tracker, const struct event_header *event,
 	return request_ran(request, &moment, &tracker->steps);
 }
 
-int tracker_event(struct tracker *tracker, struct route_cache *routes,
-		  const struct event_header *event, const struct activity *activity)
+/* Whoever an event is about had the loop. */
+static void take_turn(struct tracker *tracker, const struct event_header *event)
+{
+	struct loop_moment moment = { (pid_t)event->tgid, (pid_t)event->tid, event->time_ns, 0,
+				      NULL };
+
+	switch (event->kind) {
+	case EVENT_TRANSFER:
+		moment.own = &((const struct event_transfer *)event)->io.own;
+		break;
+	case EVENT_MESSAGE:
+		moment.own = &((const struct event_message *)event)->io.own;
+		break;
+	case EVENT_CALL:
+		moment.own = &((const struct event_call *)event)->own;
+		break;
+	case EVENT_SAMPLE:
+		moment.own = &((const struct event_sample *)event)->own;
+		break;
+	default:
+		return;
+	}
+	step_log_turn(&tracker->steps, &moment);
+}
+
+static int take_event(struct tracker *tracker, struct route_cache *routes,
+		      const struct event_header *event, const struct activity *activity)
 {
 	switch (event->kind) {
 	case EVENT_TRANSFER: {
@@ -187,6 +212,15 @@ int tracker_event(struct tracker *tracker, struct route_cache *routes,
 	default:
 		return 0;
 	}
+}
+
+int tracker_event(struct tracker *tracker, struct route_cache *routes,
+		  const struct event_header *event, const struct activity *activity)
+{
+	int error = take_event(tracker, routes, event, activity);
+
+	take_turn(tracker, event);
+	return error;
 }
 
 void tracker_finish(struct tracker *tracker, uint64_t now)

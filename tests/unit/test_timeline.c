@@ -200,6 +200,72 @@ static void test_ready_in_the_next_steps(void **state)
 	timeline_free(&timeline);
 }
 
+/* Somebody else had the loop from start to end. */
+static void turn(struct step_log *log, uint64_t start, uint64_t end)
+{
+	struct own_time time = { .start_ns = start };
+	struct loop_moment moment = { PID, TID, end, 0, &time };
+
+	step_log_turn(log, &moment);
+}
+
+/* Steps without a sign of anybody, on a loop that is never idle: it went on. */
+static void test_goes_on_in_silent_steps(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
+	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 1 * MS);
+	timeline_parts(&timeline, 100 * MS, 111 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_loop_cpu], 10 * MS); /* what is not seen is not blocked */
+	assert_int_equal(parts[PART_loop_blocked], 1 * MS);
+	timeline_free(&timeline);
+}
+
+/* What others did there it was behind, but is no victim of: it may have waited for more. */
+static void test_silent_steps_behind_others(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+	struct time_span behind[4];
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
+	turn(&log, 103 * MS, 104 * MS);
+	turn(&log, 106 * MS, 109 * MS);
+	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
+	assert_int_equal(timeline_parts(&timeline, 100 * MS, 111 * MS, parts, behind, 4), 0);
+	assert_int_equal(parts[PART_loop_cpu], 5 * MS);
+	assert_int_equal(parts[PART_behind_others], 6 * MS);
+	timeline_free(&timeline);
+}
+
+/* A wait that is known is one, and so is all that an idle loop was waiting for. */
+static void test_silent_steps_are_no_waits(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
+	timeline_add(&timeline, PART_timer_wait, 102 * MS, 108 * MS);
+	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
+	own(&timeline, &log, 120 * MS, 121 * MS, 1020 * MS, 15, 0);	/* idle for 1 ms */
+	turn(&log, 121 * MS, 122 * MS);
+	turn(&log, 220 * MS, 221 * MS);
+	own(&timeline, &log, 223 * MS, 224 * MS, 1123 * MS, 20, 0);	/* too long not to be seen */
+	timeline_parts(&timeline, 100 * MS, 224 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_timer_wait], 6 * MS);
+	assert_int_equal(parts[PART_loop_cpu], 4 * MS + 3 * MS);
+	assert_int_equal(parts[PART_other_wait], 9 * MS + 102 * MS);
+	timeline_free(&timeline);
+}
+
 static void test_merge(void **state)
 {
 	struct step_log log = { 0 };
@@ -261,6 +327,9 @@ int main(void)
 		cmocka_unit_test(test_ready_again_after_a_thread),
 		cmocka_unit_test(test_ready_in_a_long_step),
 		cmocka_unit_test(test_ready_in_the_next_steps),
+		cmocka_unit_test(test_goes_on_in_silent_steps),
+		cmocka_unit_test(test_silent_steps_behind_others),
+		cmocka_unit_test(test_silent_steps_are_no_waits),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_spans_are_bounded),
 		cmocka_unit_test(test_behind_spans_are_bounded),

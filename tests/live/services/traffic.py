@@ -177,6 +177,14 @@ async def burn_on_loop(ms: float):
     burn(ms)
 
 
+@app.get("/bursts/{count}/{ms}")
+async def bursts(count: int, ms: float):
+    """In steps of their own, most of them too short for a clock sample, without a call."""
+    for _ in range(count):
+        burn(ms)
+        await asyncio.sleep(0)
+
+
 @app.get("/gate/{name}")
 async def gate(name: str):
     await gates[name].wait()
