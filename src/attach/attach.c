@@ -48,7 +48,7 @@ static int load(struct attachment *a, const struct attach_options *options, char
 	if (options->ring_bytes)
 		bpf_map__set_max_entries(skeleton->maps.events, options->ring_bytes);
 	error = loopscope_bpf__load(skeleton);
-	if (error == -EPERM || error == -EACCES)
+	if (error == -EPERM)
 		return fail(-EPERM, message, size,
 			    "no privileges to load eBPF programs; run as root or with "
 			    "CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE");
@@ -57,7 +57,8 @@ static int load(struct attachment *a, const struct attach_options *options, char
 			    "this kernel has no type information (BTF); a kernel built with "
 			    "CONFIG_DEBUG_INFO_BTF=y is needed");
 	if (error)
-		return fail(error == -EINVAL ? -EOPNOTSUPP : error, message, size,
+		return fail(error == -EINVAL || error == -EACCES ? -EOPNOTSUPP : error, message,
+			    size,
 			    "this kernel does not take the probes; `loopscope doctor` says more");
 	return 0;
 }
