@@ -11,6 +11,7 @@ CC := gcc
 endif
 AR ?= ar
 CLANG ?= clang
+NEWER_CLANG ?= $(firstword $(shell command -v clang-19 clang-18 clang))
 BPFTOOL ?= tools/bpftool.sh
 PREFIX ?= /usr/local
 FUZZ_TIME ?= 30
@@ -83,7 +84,7 @@ endif
 .DEFAULT_GOAL := all
 FORCE:
 
-.PHONY: all help library setup demo test test-programs check-bpf fuzz fuzz-programs syntax lint format \
+.PHONY: all help library setup demo test test-programs check-bpf newer-probes fuzz fuzz-programs syntax lint format \
 	bench lab accuracy install uninstall clean FORCE
 
 all: $(PROGRAM)
@@ -188,11 +189,16 @@ test:
 	$(Q)$(MAKE) all test-programs
 	$(Q)$(MAKE) SANITIZER=address test-programs
 	$(Q)$(MAKE) SANITIZER=fuzz fuzz-programs
+	$(Q)$(MAKE) newer-probes
 	tools/run-tests.sh
 
 # Loads every probe into this kernel and prints what its verifier made of them.
-check-bpf: $(BPF_TESTS:%.c=$(BUILD)/%)
+check-bpf: $(BPF_TESTS:%.c=$(BUILD)/%) newer-probes
 	tools/run-tests.sh bpf
+
+# The verifier is as particular about what a newer compiler makes of them.
+newer-probes:
+	$(Q)$(MAKE) BUILD=build-clang CLANG=$(NEWER_CLANG) $(BPF_TESTS:%.c=build-clang/%)
 
 fuzz:
 	tools/setup.sh test

@@ -24,7 +24,11 @@ static __always_inline __u64 *ls_key_memo(const struct scratch *s, __u32 i)
 	__u32 process = s->walk.process;
 	struct key_memo *memo = bpf_map_lookup_elem(&key_memos, &process);
 
-	return memo ? &memo->words[i & 63] : 0;
+	if (!memo)
+		return 0;
+	/* no arithmetic on what may be NULL: clang 18 would do it before it asks */
+	asm volatile("" : "+r"(memo));
+	return &memo->words[i & 63];
 }
 #endif
 

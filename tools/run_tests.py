@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("unit", "bpf", "fuzz", "pytest")
 UNIT_BUILDS = ("build", "build-address")
+BPF_BUILDS = ("build", "build-clang")
 PROGRAM_SECONDS = 300
 PYTEST_SECONDS = 3600
 PR_SET_CHILD_SUBREAPER = 36
@@ -275,7 +276,7 @@ def main(arguments):
     if "unit" in parts:
         run_programs(result, "unit", UNIT_BUILDS)
     if "bpf" in parts:
-        run_programs(result, "bpf", ("build",))
+        run_programs(result, "bpf", BPF_BUILDS)
     if "fuzz" in parts:
         run_fuzz(result)
     if "pytest" in parts:

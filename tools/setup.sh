@@ -52,10 +52,16 @@ missing() {
 	done
 }
 
-# The compiler's run-time library for sanitizers and fuzzers has its version.
-runtime_package() {
+# The compiler's run-time library for sanitizers and fuzzers has its version.  An
+# old one has a newer one beside it, for the probes as that compiles them.
+compiler_packages() {
+	local version
 	if [ "$what" = test ]; then
-		echo "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+		version=$(clang -dumpversion | cut -d. -f1)
+		echo "libclang-rt-$version-dev"
+		if [ "$version" -lt 18 ]; then
+			echo clang-19
+		fi
 	fi
 }
 
@@ -134,8 +140,8 @@ if [ ${#wanted[@]} -gt 0 ]; then
 	disable_services "${wanted[@]}"
 fi
 
-mapfile -t runtime < <(runtime_package)
-mapfile -t wanted < <([ ${#runtime[@]} = 0 ] || missing "${runtime[@]}")
+mapfile -t compiler < <(compiler_packages)
+mapfile -t wanted < <([ ${#compiler[@]} = 0 ] || missing "${compiler[@]}")
 if ! "$(dirname "$0")/bpftool.sh" version >/dev/null 2>&1; then
 	if [ -z "$updated" ]; then
 		echo "setup: apt-get update"

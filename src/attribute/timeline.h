@@ -74,7 +74,7 @@ struct timeline {	/* zero it to begin */
 	uint64_t ready_busy_ns;	/* the loop's clock at ready_ns, 0: not known */
 	uint64_t ready_seq;	/* and its step, 0: not known */
 	bool unread;		/* what is ready are bytes that nobody has read */
-	uint64_t ran_ns;	/* the loop was last known to run for it then; 0: it went elsewhere */
+	uint64_t ran_ns;	/* the loop last ran for it then; 0: it has left it since */
 	uint64_t ran_busy_ns, ran_seq;	/* the loop's clock and step then */
 	uint64_t lost;		/* spans beyond TIMELINE_MAX_SPANS, or for want of memory */
 };

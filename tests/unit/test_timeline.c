@@ -258,7 +258,7 @@ static void test_silent_steps_are_no_waits(void **state)
 	own(&timeline, &log, 120 * MS, 121 * MS, 1020 * MS, 15, 0);	/* idle for 1 ms */
 	turn(&log, 121 * MS, 122 * MS);
 	turn(&log, 220 * MS, 221 * MS);
-	own(&timeline, &log, 223 * MS, 224 * MS, 1123 * MS, 20, 0);	/* too long not to be seen */
+	own(&timeline, &log, 223 * MS, 224 * MS, 1123 * MS, 20, 0);	/* too long */
 	timeline_parts(&timeline, 100 * MS, 224 * MS, parts, NULL, 0);
 	assert_int_equal(parts[PART_timer_wait], 6 * MS);
 	assert_int_equal(parts[PART_loop_cpu], 4 * MS + 3 * MS);
