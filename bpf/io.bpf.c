@@ -82,6 +82,26 @@ static __always_inline void tail_add(struct io_state *io, __u64 end, __u64 lengt
 	io->tail_bytes = kept + size;
 }
 
+/* Where the bytes at hand are kept until their record is made. */
+static __always_inline __u8 *payload_of(struct scratch *s)
+{
+	return s->transfer.head;
+}
+
+/* All bytes of the transfer are in its head: the last ones, too. */
+static __always_inline void tail_of_head(struct scratch *s)
+{
+	__u32 size = s->io.head_bytes < LS_TAIL_BYTES ? s->io.head_bytes : LS_TAIL_BYTES;
+	__u64 last;
+
+	__builtin_memcpy(&last, payload_of(s) + ((s->io.head_bytes - size) & (LS_HEAD_BYTES - 1)),
+			 sizeof(last));
+	if (size < LS_TAIL_BYTES)
+		last &= (1ull << (8 * size)) - 1;
+	__builtin_memcpy(s->io.tail, &last, sizeof(last));
+	s->io.tail_bytes = size;
+}
+
 /* Takes one buffer into head and tail. */
 __noinline int global_buffer_take(__u32 context, __u64 base, __u64 length, __u32 wanted)
 {
@@ -102,12 +122,13 @@ __noinline int global_buffer_take(__u32 context, __u64 base, __u64 length, __u32
 			size = (__u32)length;
 		if (size > LS_HEAD_BYTES)
 			size = LS_HEAD_BYTES;
-		if (!bpf_probe_read_user(s->payload + (at & (LS_HEAD_BYTES - 1)), size,
+		if (!bpf_probe_read_user(payload_of(s) + (at & (LS_HEAD_BYTES - 1)), size,
 					 (const void *)base))
 			s->io.head_bytes = at + size;
 	}
 	s->io.left -= length;
-	tail_add(&s->io, base + length, length);
+	if (!s->io.short_one)
+		tail_add(&s->io, base + length, length);
 	return 0;
 }
 
@@ -124,8 +145,13 @@ __noinline int global_payload_read(__u32 context, __u32 wanted)
 	s->io.tail_bytes = 0;
 	s->io.first_bytes = 0;
 	s->io.given = 0;
-	if (!s->io.iov)
-		return global_buffer_take(context, s->io.buffer, s->io.args[2], wanted);
+	s->io.short_one = s->io.left <= wanted && s->io.left <= LS_HEAD_BYTES;
+	if (!s->io.iov) {
+		global_buffer_take(context, s->io.buffer, s->io.args[2], wanted);
+		if (s->io.short_one)
+			tail_of_head(s);
+		return 0;
+	}
 	for (__u32 i = 0; i < IOV_LOOKED_AT; i++) {
 		if (i >= s->io.iov_count || bpf_probe_read_user(&iov, sizeof(iov),
 							  (const void *)(s->io.iov + 16ull * i)))
@@ -134,6 +160,8 @@ __noinline int global_payload_read(__u32 context, __u32 wanted)
 			s->io.first_bytes = (__u32)iov.length;
 		global_buffer_take(context, iov.base, iov.length, wanted);
 	}
+	if (s->io.short_one)
+		tail_of_head(s);
 	if (s->io.number == NR_SENDMMSG)
 		s->io.result = s->io.given;
 	return 0;
@@ -173,7 +201,7 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 	__u64 key = (__u64)sk;
 	__u8 state;
 
-	bpf_probe_read_kernel(fresh, sizeof(*fresh), zeros);
+	__builtin_memset(fresh, 0, sizeof(*fresh));
 	fresh->loop = -1;
 	fresh->id = connection_number(s->io.now);
 	fresh->role = ROLE_OTHER;
@@ -276,19 +304,23 @@ static __always_inline void io_fill(struct scratch *s, struct io_record *io,
 
 static __always_inline bool begins_response(const struct scratch *s)
 {
-	return s->io.head_bytes >= 12 && *(const __u32 *)s->payload == 0x50545448 /* HTTP */ &&
-	       s->payload[4] == '/' && s->payload[5] == '1';
+	const __u8 *head = s->transfer.head;
+
+	return s->io.head_bytes >= 12 && *(const __u32 *)head == 0x50545448 /* HTTP */ &&
+	       head[4] == '/' && head[5] == '1';
 }
 
 /* RFC 8446, 5.1: handshake and application data, of all versions. */
 static __always_inline bool is_tls(const struct scratch *s)
 {
-	return s->io.head_bytes >= 3 && (s->payload[0] == 0x16 || s->payload[0] == 0x17) &&
-	       s->payload[1] == 0x03 && s->payload[2] <= 0x04;
+	const __u8 *head = s->transfer.head;
+
+	return s->io.head_bytes >= 3 && (head[0] == 0x16 || head[0] == 0x17) &&
+	       head[1] == 0x03 && head[2] <= 0x04;
 }
 
 /* The request that the calling loop thread works for, without a stack. */
-static __always_inline bool request_only(struct scratch *s, struct event_message *message,
+static __always_inline bool request_only(struct scratch *s, struct event_response *response,
 					 const struct loop_slot *slot, bool tls)
 {
 	if (!same_process(slot->process))
@@ -304,11 +336,11 @@ static __always_inline bool request_only(struct scratch *s, struct event_message
 	if (tls) {
 		global_frames_near(CONTEXT_SYSCALL, SCOPE_FRAMES);
 		global_message_read(CONTEXT_SYSCALL);
-		message->asgi = (__u16)s->walk.value;
+		response->asgi = (__u16)s->walk.value;
 		if (s->walk.value == ASGI_START)
-			message->status = (__u16)s->walk.found;
+			response->status = (__u16)s->walk.found;
 		else if (s->walk.value == ASGI_BODY)
-			message->more_body = (__u32)s->walk.found;
+			response->more_body = (__u32)s->walk.found;
 	}
 	if (s->request.scope_type != SCOPE_HTTP && s->request.scope_type != SCOPE_WEBSOCKET) {
 		global_frames_near(CONTEXT_SYSCALL, SCOPE_FRAMES);
@@ -328,8 +360,49 @@ static __always_inline struct connection *connection_again(struct scratch *s)
 	return connection ? connection : &s->connection;
 }
 
-/* Records what begins a message, with the request and for a call the stack it is sent for. */
-__noinline int global_message_send(__u32 context, __u64 tstate, __u32 response)
+/* Bytes of head[] that are sent: whole words of what was kept. */
+static __always_inline __u32 head_size(const struct scratch *s)
+{
+	__u32 size = (s->io.head_bytes + 7) & ~7u;
+
+	return size < LS_HEAD_BYTES ? size : LS_HEAD_BYTES;
+}
+
+/* Records what begins a response, with its request. */
+__noinline int global_response_send(__u32 context)
+{
+	struct scratch *s = scratch_of(context);
+	__u64 id = bpf_get_current_pid_tgid();
+	struct event_response *response;
+	struct connection *connection;
+	struct loop_slot *slot;
+	__u32 size;
+
+	if (!s)
+		return 0;
+	slot = loop_of(s->io.loop);
+	if (!slot)
+		return 0;
+	connection = connection_again(s);
+	response = scratch_record(s, event_response);
+	record_begin(response, __builtin_offsetof(struct event_response, head), EVENT_RESPONSE,
+		     s->io.now, id >> 32, (__u32)id);
+	io_fill(s, &response->io, connection, (struct sock *)s->io.socket, IO_SEND, slot);
+	if (!request_only(s, response, slot, connection->flags & IO_TLS))
+		return 0;
+	if (!response->request.task)
+		response->header.flags |= EVENT_F_NO_TASK;
+	size = head_size(s);
+	if (size)
+		bpf_probe_read_kernel(response->head, size, payload_of(s));
+	size += __builtin_offsetof(struct event_response, head);
+	response->header.size = size;
+	emit(response, size, false);
+	return 0;
+}
+
+/* Records what begins a call to a peer, with the request and the stack that it is sent for. */
+__noinline int global_message_send(__u32 context, __u64 tstate)
 {
 	struct scratch *s = scratch_of(context);
 	__u64 id = bpf_get_current_pid_tgid();
@@ -344,20 +417,21 @@ __noinline int global_message_send(__u32 context, __u64 tstate, __u32 response)
 	connection = connection_again(s);
 	process = connection->process;
 	message = scratch_record(s, event_message);
-	record_begin(message, __builtin_offsetof(struct event_message, stack.frames),
-		     EVENT_MESSAGE, s->io.now, id >> 32, (__u32)id);
+	record_begin(message, __builtin_offsetof(struct event_message, head), EVENT_MESSAGE,
+		     s->io.now, id >> 32, (__u32)id);
+	__builtin_memset(message->unix_path, 0,
+			 __builtin_offsetof(struct event_message, stack.frames) -
+				 __builtin_offsetof(struct event_message, unix_path));
 	io_fill(s, &message->io, connection, (struct sock *)s->io.socket,
 		direction_of(s->io.number), slot);
-	bpf_probe_read_kernel(message->head, LS_HEAD_BYTES, s->payload);
+	bpf_probe_read_kernel(message->head, LS_HEAD_BYTES, payload_of(s));
 	if (connection->family == FD_UNIX)
 		unix_peer_name(message->unix_path, (struct sock *)s->io.socket);
-	if (!slot && !response) {
+	if (!slot) {
 		global_thread_tstate(CONTEXT_SYSCALL, process, (__u32)id);
 		tstate = s->walk.tstate;
 	}
-	if (response && (!slot || !request_only(s, message, slot, connection->flags & IO_TLS)))
-		return 0;
-	if (!response && !record_python(s, CONTEXT_SYSCALL, process, slot, tstate))
+	if (!record_python(s, CONTEXT_SYSCALL, process, slot, tstate))
 		return 0;
 	if (!message->request.task)
 		message->header.flags |= EVENT_F_NO_TASK;
@@ -381,12 +455,7 @@ __noinline int global_transfer_send(__u32 context)
 		     s->io.now, id >> 32, (__u32)id);
 	io_fill(s, &transfer->io, connection_again(s), (struct sock *)s->io.socket,
 		direction_of(s->io.number), loop_of(s->io.loop));
-	size = (s->io.head_bytes + 7) & ~7u;
-	if (size > LS_HEAD_BYTES)
-		size = LS_HEAD_BYTES;
-	if (size)
-		bpf_probe_read_kernel(transfer->head, size, s->payload);
-	size += __builtin_offsetof(struct event_transfer, head);
+	size = head_size(s) + __builtin_offsetof(struct event_transfer, head);
 	transfer->header.size = size;
 	wake = drowsy && transfer->io.role == ROLE_SERVER;
 	if (wake)

@@ -33,7 +33,8 @@ enum {
 
 int global_socket_io(__u32 context, __u32 process);
 int global_transfer_send(__u32 context);
-int global_message_send(__u32 context, __u64 tstate, __u32 response);
+int global_response_send(__u32 context);
+int global_message_send(__u32 context, __u64 tstate);
 
 /* Records the transfer whose registers are in the scratch slot. */
 static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate)
@@ -43,10 +44,10 @@ static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate
 		global_transfer_send(context);
 		break;
 	case IO_RECORD_RESPONSE:
-		global_message_send(context, tstate, 1);
+		global_response_send(context);
 		break;
 	case IO_RECORD_CALL:
-		global_message_send(context, tstate, 0);
+		global_message_send(context, tstate);
 		break;
 	}
 }

@@ -5,23 +5,18 @@
 
 #include "maps.bpf.h"
 
-static const char zeros[2048];
-
-/* Zeroes the fixed part of a record and fills its header. */
+/* Zeroes the fixed part of a record, by plain stores, and fills its header. */
 static __always_inline void record_begin(void *record, __u32 fixed, __u16 kind, __u64 now,
 					 __u32 tgid, __u32 tid)
 {
 	struct event_header *header = record;
 
-	bpf_probe_read_kernel(record, fixed <= sizeof(zeros) ? fixed : sizeof(zeros), zeros);
+	__builtin_memset(__builtin_assume_aligned(record, 8), 0, fixed);
 	header->kind = kind;
 	header->time_ns = now;
 	header->tgid = tgid;
 	header->tid = tid;
 }
-
-_Static_assert(sizeof(struct event_message) - sizeof(struct stack_record) + 8 <= sizeof(zeros),
-	       "the fixed part of every record is zeroed whole");
 
 /* Sends a record whose stack comes last. */
 #define record_send_stack(record, urgent) \

@@ -94,7 +94,7 @@ struct io_state {	/* of the system call at hand */
 	__u32 iov_count;
 	__u32 first_bytes;
 	__u32 head_bytes, tail_bytes;
-	__u32 pad;
+	__u32 short_one;	/* head has room for all of it */
 	__u8 tail[LS_TAIL_BYTES];
 };
 
@@ -103,7 +103,6 @@ struct scratch {
 	struct io_state io;
 	struct call_end call_end;
 	struct connection connection;	/* of a socket that is not remembered */
-	__u8 payload[2 * LS_HEAD_BYTES];	/* twice: the verifier counts offset and length */
 	__u8 frame[SCRATCH_FRAME_BYTES];
 	__u8 code[SCRATCH_CODE_BYTES];
 	__u8 table[SCRATCH_TABLE_BYTES];
@@ -117,9 +116,15 @@ struct scratch {
 		struct event_step step;
 		struct event_loop_seen loop_seen;
 		struct event_process process;
-		struct event_transfer transfer;
+		struct {	/* its head[] is where every transfer is read to */
+			struct event_transfer transfer;
+			__u8 pad[LS_HEAD_BYTES]; /* the verifier adds up offset and length */
+		};
 	};
 };
+
+_Static_assert(sizeof(struct stack_record) >= 2 * LS_HEAD_BYTES,
+	       "the head of a response is built where stacks are");
 
 #define scratch_record(s, kind) \
 	((struct kind *)((s)->prefix + SCRATCH_PREFIX - __builtin_offsetof(struct kind, request)))

@@ -25,7 +25,8 @@
 	X(PAGE_FAULT, event_page_fault, "page fault that slept") \
 	X(STEP, event_step, "long step") \
 	X(TRANSFER, event_transfer, "bytes sent or received on a socket") \
-	X(MESSAGE, event_message, "bytes that begin a response or a call to a peer") \
+	X(RESPONSE, event_response, "bytes that begin a response") \
+	X(MESSAGE, event_message, "bytes that begin a call to a peer") \
 	X(CLOSED, event_closed, "connection closed") \
 	X(WORK, event_work, "work item of a thread") \
 	X(LOOP_SEEN, event_loop_seen, "thread left an epoll wait for the first time") \
@@ -272,16 +273,23 @@ enum {
 	ASGI_OTHER = 3,
 };
 
+struct event_response {		/* of head[] as much is sent as of a transfer's */
+	struct event_header header;
+	struct io_record io;
+	__u16 asgi;		/* ASGI_*: what is sent below TLS */
+	__u16 status;		/* ASGI_START */
+	__u32 more_body;	/* ASGI_BODY */
+	struct request_record request;
+	__u8 head[LS_HEAD_BYTES];
+};
+
 struct event_message {
 	struct event_header header;
 	struct io_record io;
 	__u8 head[LS_HEAD_BYTES];
 	char unix_path[LS_NAME_BYTES];	/* of the peer, FD_UNIX */
-	__u16 asgi;		/* ASGI_*: what is sent below TLS */
-	__u16 status;		/* ASGI_START */
-	__u32 more_body;	/* ASGI_BODY */
 	struct request_record request;
-	struct stack_record stack;	/* not walked for responses */
+	struct stack_record stack;
 };
 
 struct event_closed {

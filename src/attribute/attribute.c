@@ -331,6 +331,15 @@ int attribute_event(const struct process_view *view, const struct event_header *
 		activity->step = step;
 		return 0;
 	}
+	case EVENT_RESPONSE: {
+		const struct event_response *response = (const void *)event;
+		const struct code_info *endpoint = NULL;
+
+		activity->kind = ACTIVITY_MESSAGE;
+		activity->step_seq = response->io.step_seq;
+		name_request(view, &response->request, activity, &endpoint);
+		return 0;
+	}
 	case EVENT_MESSAGE: {
 		const struct event_message *message = (const void *)event;
 

@@ -95,7 +95,7 @@ static bool has_no_body(unsigned status, const struct activity *activity)
 
 int tls_event(struct served_io *it, const uint8_t *head)
 {
-	const struct event_message *message = (const void *)it->event;
+	const struct event_response *response = (const void *)it->event;
 	struct open_request *request = it->connection->queue;
 	int error = 0;
 
@@ -109,17 +109,17 @@ int tls_event(struct served_io *it, const uint8_t *head)
 		error = served_ran(it, request);
 		request->last_send_ns = it->event->time_ns;
 	}
-	if (it->event->kind != EVENT_MESSAGE || error)
+	if (it->event->kind != EVENT_RESPONSE || error)
 		return error;
-	if (message->asgi == ASGI_START && (!request || !request->started)) {
-		served_answer(it, message->status);
+	if (response->asgi == ASGI_START && (!request || !request->started)) {
+		served_answer(it, response->status);
 		if (!it->connection->queue)
 			return it->error;
 		it->connection->queue->last_send_ns = it->event->time_ns;
-		if (has_no_body(message->status, it->activity))
+		if (has_no_body(response->status, it->activity))
 			served_over(it, it->event->time_ns);
-	} else if (message->asgi == ASGI_BODY && request && request->started) {
-		if (!message->more_body)
+	} else if (response->asgi == ASGI_BODY && request && request->started) {
+		if (!response->more_body)
 			served_over(it, it->event->time_ns);
 	}
 	return it->error;

@@ -182,6 +182,11 @@ static int take_event(struct tracker *tracker, struct route_cache *routes,
 
 		return transfer(tracker, routes, event, &it->io, it->head, NULL);
 	}
+	case EVENT_RESPONSE: {
+		const struct event_response *it = (const void *)event;
+
+		return transfer(tracker, routes, event, &it->io, it->head, activity);
+	}
 	case EVENT_MESSAGE: {
 		const struct event_message *it = (const void *)event;
 

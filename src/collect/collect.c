@@ -41,14 +41,11 @@ static uint32_t stack_offset(unsigned kind)
 	}
 }
 
-/* Only the part of head[] that was kept is sent, in units of 8 bytes. */
-static bool transfer_check(const struct event_transfer *transfer, size_t size)
+/* Only the part of head[], behind `fixed` bytes, that was kept is sent, in units of 8 bytes. */
+static bool io_check(const struct io_record *io, size_t fixed, size_t size)
 {
-	size_t fixed = offsetof(struct event_transfer, head);
-
-	return size >= fixed && transfer->io.head_bytes <= LS_HEAD_BYTES &&
-	       size == fixed + (transfer->io.head_bytes + 7u) / 8 * 8 &&
-	       transfer->io.tail_bytes <= LS_TAIL_BYTES;
+	return size >= fixed && io->head_bytes <= LS_HEAD_BYTES &&
+	       size == fixed + (io->head_bytes + 7u) / 8 * 8 && io->tail_bytes <= LS_TAIL_BYTES;
 }
 
 int event_check(const void *data, size_t size)
@@ -60,7 +57,11 @@ int event_check(const void *data, size_t size)
 	    header->kind >= EVENT_KIND_COUNT || header->size != size)
 		return 0;
 	if (header->kind == EVENT_TRANSFER)
-		return transfer_check(data, size);
+		return io_check(&((const struct event_transfer *)data)->io,
+				offsetof(struct event_transfer, head), size);
+	if (header->kind == EVENT_RESPONSE)
+		return io_check(&((const struct event_response *)data)->io,
+				offsetof(struct event_response, head), size);
 	at = stack_offset(header->kind);
 	if (at) {
 		struct stack_record stack;

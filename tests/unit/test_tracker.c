@@ -103,12 +103,15 @@ static void receive(struct world *world, uint64_t connection, uint8_t role, cons
 	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, NULL), 0);
 }
 
-/* A message that begins something, sent for a request. */
+/* What begins a response or a call, sent for a request. */
 static void message(struct world *world, uint64_t connection, uint8_t role, const char *text,
 		    uint64_t request, uint64_t now)
 {
-	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = now,
-						   .tgid = PID, .tid = TID } };
+	struct event_response response = { .header = { .kind = EVENT_RESPONSE, .time_ns = now,
+						       .tgid = PID, .tid = TID } };
+	struct event_message call = { .header = { .kind = EVENT_MESSAGE, .time_ns = now,
+						  .tgid = PID, .tid = TID } };
+	bool answers = role == ROLE_SERVER;
 	struct activity activity = { .pid = PID, .tid = TID, .request = request };
 
 	if (request) {
@@ -116,9 +119,11 @@ static void message(struct world *world, uint64_t connection, uint8_t role, cons
 		activity.route.method = intern("GET");
 		activity.culprit = (struct place){ "app.py", "f", "f", 7 };
 	}
-	fill(&event.io, world, connection, role, IO_SEND, text, now);
-	memcpy(event.head, text, event.io.head_bytes);
-	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
+	fill(&response.io, world, connection, role, IO_SEND, text, now);
+	call.io = response.io;
+	memcpy(answers ? response.head : call.head, text, call.io.head_bytes);
+	assert_int_equal(tracker_event(world->tracker, NULL,
+				       answers ? &response.header : &call.header, &activity), 0);
 }
 
 static void more(struct world *world, uint64_t connection, uint8_t role, const char *text,
