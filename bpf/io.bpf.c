@@ -345,7 +345,7 @@ static __always_inline bool request_only(struct scratch *s, struct event_respons
 	if (s->request.scope_type != SCOPE_HTTP && s->request.scope_type != SCOPE_WEBSOCKET) {
 		global_frames_near(CONTEXT_SYSCALL, SCOPE_FRAMES);
 		if (s->walk.scope)
-			global_scope_read(CONTEXT_SYSCALL, s->walk.scope);
+			global_scope_read(CONTEXT_SYSCALL);
 	}
 	count_faults(s);
 	return true;

@@ -90,7 +90,7 @@ static __always_inline void follow_step(struct scratch *s, const struct process_
 
 	switch (op->op) {
 	case LS_OP_LOCAL:
-		read_u64(frame + layout->frame_locals + 8ull * op->arg, &next);
+		next = held_u64(s, frame + layout->frame_locals + 8ull * op->arg);
 		next = untag(config, next);
 		break;
 	case LS_OP_CELL:

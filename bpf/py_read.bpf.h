@@ -22,9 +22,9 @@ int global_dict_find(__u32 context, __u64 dict, __u32 key);
 int global_keys_find(__u32 context, __u64 keys, __u32 key);
 int global_follow(__u32 context, __u64 code, __u64 frame, __u64 start);
 int global_awaiter_of(__u32 context, __u64 node);
-int global_task_serial(__u32 context, __u64 task, __u32 copy);
-int global_scope_read(__u32 context, __u64 scope);
-int global_scope_entry(__u32 context, __u32 i, __u64 key, __u64 value);
+int global_task_serial(__u32 context, __u64 name, __u32 copy);
+int global_scope_read(__u32 context);
+int global_scope_key(__u32 context, __u32 i, __u64 key);
 int global_current_task(__u32 context);
 int global_current_entry(__u32 context, __u64 loop, __u64 task);
 int global_frames_walk(__u32 context);
@@ -40,11 +40,10 @@ int global_request_task(__u32 context, __u64 task);
 #define FOLLOW(s, config, code, frame, start) \
 	global_follow((s)->walk.context, (code), (frame), (start))
 #define AWAITER_OF(s, config, node) global_awaiter_of((s)->walk.context, (node))
-#define TASK_SERIAL(s, config, task, copy) \
-	global_task_serial((s)->walk.context, (task), (copy))
-#define SCOPE_READ(s, config, scope) global_scope_read((s)->walk.context, (scope))
-#define SCOPE_ENTRY(s, config, i, key, value) \
-	global_scope_entry((s)->walk.context, (i), (key), (value))
+#define TASK_SERIAL(s, config, name, copy) \
+	global_task_serial((s)->walk.context, (name), (copy))
+#define SCOPE_READ(s, config) global_scope_read((s)->walk.context)
+#define SCOPE_KEY(s, config, i, key) ((__u32)global_scope_key((s)->walk.context, (i), (key)))
 #define REQUEST_TASK(s, config, task) global_request_task((s)->walk.context, (task))
 #define CURRENT_ENTRY(s, loop, task) \
 	global_current_entry((s)->walk.context, (loop), (task))
@@ -60,7 +59,7 @@ int global_request_task(__u32 context, __u64 task);
 #define AWAITER_OF awaiter_of
 #define TASK_SERIAL task_serial
 #define SCOPE_READ scope_read
-#define SCOPE_ENTRY scope_entry
+#define SCOPE_KEY scope_key
 #endif
 
 /* 0 and *value, or non-zero and *value untouched by meaning (0). */
@@ -96,22 +95,73 @@ static __always_inline __u32 field_u32(const __u8 *buffer, __u32 offset)
 	return *(const __u32 *)(buffer + (offset & 0x7c));
 }
 
-#define OBJECT_BYTES 48	/* of an object that are read at once: the head of str, int, tuple */
+/*
+ * A read costs far more than its bytes: more is read at once than is sure to be
+ * there, and only behind the last object of a mapping that is one read too many.
+ */
+#define KEY_HEAD_BYTES 48	/* of a str, int, tuple or dict */
+#define KEY_BYTES 80	/* the same and, of a str, KEY_TEXT_BYTES at least */
+#define KEY_TEXT_BYTES 32
 
-/* Reads the head of an object to s->key; its fields are then had without further reads. */
-static __always_inline long object_load(struct scratch *s, __u64 object)
+/* Reads the beginning of an object to s->key. */
+static __always_inline long key_load(struct scratch *s, __u64 object)
 {
-	return object ? ls_read_user(s->key, OBJECT_BYTES, object) : -1;
+	s->walk.text_bytes = 0;
+	if (!object)
+		return -1;
+	if (ls_read_user(s->key, KEY_BYTES, object))
+		return ls_read_user(s->key, KEY_HEAD_BYTES, object);
+	s->walk.text_bytes = KEY_TEXT_BYTES;
+	return 0;
 }
 
 static __always_inline __u64 loaded_u64(const struct scratch *s, __u32 offset)
 {
-	return *(const __u64 *)(s->key + (offset & 0x38));
+	return field_u64(s->key, offset);
 }
 
 static __always_inline __u32 loaded_u32(const struct scratch *s, __u32 offset)
 {
-	return *(const __u32 *)(s->key + (offset & 0x3c));
+	return field_u32(s->key, offset);
+}
+
+#define OBJECT_BYTES 192	/* of a task; of a coroutine with some local variables */
+
+/* Reads a task or coroutine to s->object. */
+static __always_inline void object_hold(struct scratch *s, __u64 object)
+{
+	s->walk.held = 0;
+	if (object && !ls_read_user(s->object, OBJECT_BYTES, object))
+		s->walk.held = object;
+}
+
+/* A word of an object, without another read when it is held; 0: it cannot be read. */
+static __always_inline __u64 held_u64(const struct scratch *s, __u64 address)
+{
+	__u64 offset = address - s->walk.held, value;
+
+	if (s->walk.held && offset <= OBJECT_BYTES - 8)
+		return *(const __u64 *)(s->object + (offset & 0xff));
+	read_u64(address, &value);
+	return value;
+}
+
+/* Copies the text of the str in s->key, `length` bytes of it, to `size` bytes of zeroed words. */
+static __always_inline long text_take(struct scratch *s, const struct process_config *config,
+				      __u64 object, __u64 *to, __u32 length, __u32 size)
+{
+	__u32 at = config->layout.unicode_ascii;
+
+	if (length > s->walk.text_bytes)
+		return length <= size ? ls_read_user(to, length, object + at) : -1;
+	for (__u32 i = 0; i < KEY_TEXT_BYTES / 8 && 8 * i < size; i++) {
+		if (8 * i >= length)
+			break;
+		to[i] = loaded_u64(s, at + 8 * i);
+		if (length - 8 * i < 8)
+			to[i] &= (1ull << (8 * (length & 7))) - 1;
+	}
+	return 0;
 }
 
 static __always_inline __u64 untag(const struct process_config *config, __u64 reference)
@@ -171,33 +221,47 @@ static __always_inline __u32 key_of(struct scratch *s, const struct process_conf
 
 #define DICT_ENTRIES 40	/* entries of a dictionary that are looked at */
 
+#define KEYS_HEAD_BYTES 32
+#define KEYS_SMALL 160	/* of a keys object with few keys */
+#define KEYS_SCOPE 512	/* of that of a scope */
+
 /*
  * Reads the entry array of a keys object into s->table: s->walk.entries of
- * s->walk.entry_size bytes.  Values of split tables are not followed.
+ * s->walk.entry_size bytes.  Values of split tables are not followed.  It needs
+ * one read when the whole object has `ahead` bytes at most.
  */
 static __always_inline long keys_load(struct scratch *s, const struct process_config *config,
-				      __u64 keys)
+				      __u64 keys, __u32 ahead)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 entries, count;
 	__u8 log2_bytes, kind;
-	__u32 size;
+	__u32 size, at;
+	__u64 count;
 
 	s->walk.entries = 0;
-	if (!keys || ls_read_user(s->key, 32, keys))
+	if (!keys)
 		return -1;
-	log2_bytes = s->key[layout->keys_log2_index_bytes & 31];
-	kind = s->key[layout->keys_kind & 31];
-	count = *(__u64 *)(s->key + (layout->keys_nentries & 24));
+	if (ls_read_user(s->table, ahead, keys)) {
+		if (ls_read_user(s->table, KEYS_HEAD_BYTES, keys))
+			return -1;
+		ahead = KEYS_HEAD_BYTES;
+	}
+	log2_bytes = s->table[layout->keys_log2_index_bytes & 31];
+	kind = s->table[layout->keys_kind & 31];
+	count = *(__u64 *)(s->table + (layout->keys_nentries & 24));
 	if (log2_bytes > 20 || count > DICT_ENTRIES)
 		count = count > DICT_ENTRIES && log2_bytes <= 20 ? DICT_ENTRIES : 0;
 	s->walk.entry_size = kind ? 16 : 24;
-	entries = keys + layout->keys_indices + (1ull << (log2_bytes & 31));
+	at = layout->keys_indices + (1u << (log2_bytes & 31));
 	size = (__u32)count * s->walk.entry_size;
+	s->walk.entries_at = at;
 	if (size > SCRATCH_TABLE_BYTES - 64)
 		return -1;
-	if (size && ls_read_user(s->table, size, entries))
-		return -1;
+	if (size && (at > ahead || size > ahead - at)) {
+		if (ls_read_user(s->table, size, keys + at))
+			return -1;
+		s->walk.entries_at = 0;
+	}
 	s->walk.entries = (__u32)count;
 	return 0;
 }
@@ -211,20 +275,20 @@ static __always_inline long dict_load(struct scratch *s, const struct process_co
 	s->walk.entries = 0;
 	if (!dict || read_u64(dict + config->layout.dict_keys, &keys))
 		return -1;
-	return keys_load(s, config, keys);
+	return keys_load(s, config, keys, KEYS_SMALL);
 }
 
 /* Key and value of entry `i` of the loaded dictionary: 16 bytes, or 24 behind a hash. */
 static __always_inline __u64 entry_key(const struct scratch *s, __u32 i)
 {
-	__u32 at = (i + 1) * s->walk.entry_size - 16;
+	__u32 at = s->walk.entries_at + (i + 1) * s->walk.entry_size - 16;
 
 	return *(const __u64 *)(s->table + (at & 0x3f8));
 }
 
 static __always_inline __u64 entry_value(const struct scratch *s, __u32 i)
 {
-	__u32 at = (i + 1) * s->walk.entry_size - 8;
+	__u32 at = s->walk.entries_at + (i + 1) * s->walk.entry_size - 8;
 
 	return *(const __u64 *)(s->table + (at & 0x3f8));
 }
@@ -234,7 +298,7 @@ static __always_inline int keys_find(struct scratch *s, const struct process_con
 				     __u64 keys, __u32 key)
 {
 	s->walk.found = 0;
-	if (keys_load(s, config, keys))
+	if (keys_load(s, config, keys, KEYS_SMALL))
 		return 0;
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
 		if (i >= s->walk.entries)

@@ -14,12 +14,14 @@
 /* Takes the value of a follow program as the scope, if it is one. */
 static __always_inline void scope_take(struct scratch *s, const struct process_config *config)
 {
-	__u64 type = type_of(config, s->walk.value);
-
-	if (type == config->type_dict)
-		s->walk.scope = s->walk.value;
-	else if (s->walk.value && !type)
+	if (!s->walk.value)
+		return;
+	if (key_load(s, s->walk.value)) {
 		s->walk.faults |= WALK_REQUEST_FAULT;
+	} else if (loaded_u64(s, config->layout.ob_type) == config->type_dict) {
+		s->walk.scope = s->walk.value;
+		s->walk.scope_keys = loaded_u64(s, config->layout.dict_keys);
+	}
 }
 
 static __always_inline bool is_awaited(const struct process_config *config, __u64 type)
@@ -45,36 +47,36 @@ static __always_inline void frame_follow(struct scratch *s, const struct process
 		s->request.app = s->walk.value;
 }
 
-/* Copies an ASCII str to a zeroed buffer of `size` bytes; returns its length. */
+/* Copies an ASCII str to `size` bytes of zeroed words; returns its length. */
 static __always_inline __u16 text_copy(struct scratch *s, const struct process_config *config,
-				       __u64 object, char *to, __u32 size)
+				       __u64 object, __u64 *to, __u32 size)
 {
 	const struct py_layout *layout = &config->layout;
 	__u64 length;
 	__u32 bytes;
 
-	if (object_load(s, object) || loaded_u64(s, layout->ob_type) != config->type_unicode)
+	if (key_load(s, object) || loaded_u64(s, layout->ob_type) != config->type_unicode)
 		return 0;
 	length = loaded_u64(s, layout->unicode_length);
 	if (length > 0xffff)
 		length = 0xffff;
 	bytes = length < size ? (__u32)length : size;
-	if (loaded_u32(s, layout->unicode_state) >> 6 & 1 && bytes && bytes <= size)
-		ls_read_user(to, bytes, object + layout->unicode_ascii);
+	if (loaded_u32(s, layout->unicode_state) >> 6 & 1)
+		text_take(s, config, object, to, bytes, size);
 	return (__u16)length;
 }
 
 static __always_inline __u32 scope_type_of(struct scratch *s, const struct process_config *config,
 					   __u64 object)
 {
-	char text[16] = {};
+	__u64 text[2] = {};
 
 	text_copy(s, config, object, text, 15);
-	if (*(__u32 *)text == 0x70747468 && !text[4]) /* http */
+	if ((text[0] & 0xffffffffff) == 0x70747468) /* http */
 		return SCOPE_HTTP;
-	if (*(__u32 *)text == 0x73626577) /* webs */
+	if ((__u32)text[0] == 0x73626577) /* webs */
 		return SCOPE_WEBSOCKET;
-	if (*(__u32 *)text == 0x6566696c) /* life */
+	if ((__u32)text[0] == 0x6566696c) /* life */
 		return SCOPE_LIFESPAN;
 	return SCOPE_OTHER;
 }
@@ -87,10 +89,10 @@ static __always_inline __u16 port_of_client(struct scratch *s, const struct proc
 	__u64 port;
 	__u32 digit;
 
-	if (object_load(s, client) || loaded_u64(s, layout->var_size) != 2)
+	if (key_load(s, client) || loaded_u64(s, layout->var_size) != 2)
 		return 0;
 	port = loaded_u64(s, layout->tuple_items + 8);
-	if (object_load(s, port) || loaded_u64(s, layout->ob_type) != config->type_long)
+	if (key_load(s, port) || loaded_u64(s, layout->ob_type) != config->type_long)
 		return 0;
 	digit = loaded_u32(s, layout->long_digit);
 	return digit <= 0xffff ? (__u16)digit : 0;
@@ -102,92 +104,70 @@ static __always_inline __u16 port_of_client(struct scratch *s, const struct proc
 
 /*
  * Which key the entry at position `i` of a scope has.  A server makes all its scopes
- * with the same constants in the same order: what was there last time is known.
+ * with the same constants in the same order: what was there last time is remembered.
  */
-static __always_inline __u32 scope_key(struct scratch *s, const struct process_config *config,
-				       __u32 i, __u64 key)
+static __always_inline int scope_key(struct scratch *s, const struct process_config *config,
+				     __u32 i, __u64 key)
 {
-	__u64 *memo = ls_key_memo(s, i), id;
+	__u64 *memo = ls_key_memo(s, i), id = KEY_OF(s, config, key);
 
-	if (memo && (*memo << 16) == (key << 16))
-		return (__u32)(*memo >> MEMO_ADDRESS_BITS);
-	id = KEY_OF(s, config, key);
 	if (memo && !(key >> MEMO_ADDRESS_BITS)) /* in one word: other loops write it, too */
 		*memo = key | id << MEMO_ADDRESS_BITS;
-	return (__u32)id;
+	return (int)id;
 }
 
-/* Takes entry `i` of an ASGI scope into s->request, if it is one of those wanted. */
-static __always_inline int scope_entry(struct scratch *s, const struct process_config *config,
-				       __u32 i, __u64 key, __u64 value)
-{
-	struct request_record *to = &s->request;
-
-	switch (scope_key(s, config, i, key)) {
-	case LS_KEY_TYPE:
-		to->scope_type = scope_type_of(s, config, value);
-		break;
-	case LS_KEY_METHOD:
-		text_copy(s, config, value, to->method, sizeof(to->method) - 1);
-		break;
-	case LS_KEY_PATH:
-		to->path_len = text_copy(s, config, value, to->path, sizeof(to->path));
-		break;
-	case LS_KEY_ROUTE:
-		to->route = value;
-		break;
-	case LS_KEY_ENDPOINT:
-		to->endpoint = value;
-		break;
-	case LS_KEY_APP:
-		to->app = value;
-		break;
-	case LS_KEY_ROUTER:
-		to->router = value;
-		break;
-	case LS_KEY_CONTEXT:
-		to->context = value;
-		break;
-	case LS_KEY_CLIENT:
-		if (!s->walk.response)
-			to->client_port = port_of_client(s, config, value);
-		break;
-	case LS_KEY_FASTAPI:
-		s->walk.value = value;
-		break;
-	}
-	return 0;
-}
-
-/* Takes the entries of the loaded dictionary, whose positions count from `first` on. */
+/* Takes the values of the loaded dictionary, whose positions count from `first` on. */
 static __always_inline void entries_take(struct scratch *s, const struct process_config *config,
 					 __u32 first, __u32 limit)
 {
 	const __u64 *memo = ls_key_memo(s, first);
 
 	for (__u32 i = 0; i < limit; i++) {
+		__u64 known, key;
+		__u32 id;
+
 		if (i >= s->walk.entries)
 			break;
-		/* most entries are known to be none of those wanted */
-		if (memo && memo[i] && memo[i] == entry_key(s, i))
-			continue;
-		SCOPE_ENTRY(s, config, first + i, entry_key(s, i), entry_value(s, i));
+		key = entry_key(s, i);
+		known = memo ? memo[i] : 0;
+		if (known && known << (64 - MEMO_ADDRESS_BITS) == key << (64 - MEMO_ADDRESS_BITS))
+			id = (__u32)(known >> MEMO_ADDRESS_BITS);
+		else
+			id = SCOPE_KEY(s, config, first + i, key);
+		s->walk.wanted[id & 31] = entry_value(s, i);
 	}
 }
 
-/* Takes route, method and so on out of an ASGI scope, into s->request. */
-static __always_inline int scope_read(struct scratch *s, const struct process_config *config,
-				      __u64 scope)
+_Static_assert(LS_KEY_COUNT <= 32, "each key of a scope has its place");
+
+/* Takes route, method and so on out of the ASGI scope that was found, into s->request. */
+static __always_inline int scope_read(struct scratch *s, const struct process_config *config)
 {
-	s->request.scope = scope;
-	s->walk.value = 0; /* the "fastapi" dictionary */
-	if (dict_load(s, config, scope)) {
+	struct request_record *to = &s->request;
+	const __u64 *wanted = s->walk.wanted;
+
+	to->scope = s->walk.scope;
+	__builtin_memset(s->walk.wanted, 0, sizeof(s->walk.wanted));
+	if (keys_load(s, config, s->walk.scope_keys, KEYS_SCOPE)) {
 		s->walk.faults |= WALK_REQUEST_FAULT;
 		return 0;
 	}
 	entries_take(s, config, 0, DICT_ENTRIES);
-	if (s->walk.value && !dict_load(s, config, s->walk.value))
+	if (wanted[LS_KEY_FASTAPI] && !dict_load(s, config, wanted[LS_KEY_FASTAPI]))
 		entries_take(s, config, MEMO_CONTEXT, CONTEXT_ENTRIES);
+	to->route = wanted[LS_KEY_ROUTE];
+	to->endpoint = wanted[LS_KEY_ENDPOINT];
+	to->context = wanted[LS_KEY_CONTEXT];
+	to->router = wanted[LS_KEY_ROUTER];
+	if (wanted[LS_KEY_APP])
+		to->app = wanted[LS_KEY_APP];
+	if (wanted[LS_KEY_TYPE])
+		to->scope_type = scope_type_of(s, config, wanted[LS_KEY_TYPE]);
+	text_copy(s, config, wanted[LS_KEY_METHOD], (__u64 *)to->method, sizeof(to->method) - 1);
+	to->path_len = text_copy(s, config, wanted[LS_KEY_PATH], (__u64 *)to->path,
+				 sizeof(to->path));
+	if (!s->walk.response)
+		to->client_port = port_of_client(s, config, wanted[LS_KEY_CLIENT]);
 	return 0;
 }
 
@@ -195,7 +175,8 @@ static __always_inline int scope_read(struct scratch *s, const struct process_co
 static __always_inline void message_read(struct scratch *s, const struct process_config *config)
 {
 	__u64 message = s->walk.subject;
-	char text[24] = {};
+	__u64 words[3] = {};
+	const char *text = (const char *)words;
 	__u32 digit = 0;
 	bool start;
 
@@ -203,10 +184,10 @@ static __always_inline void message_read(struct scratch *s, const struct process
 	if (type_of(config, message) != config->type_dict)
 		return;
 	DICT_FIND(s, config, message, LS_KEY_TYPE);
-	text_copy(s, config, s->walk.found, text, 20);
+	text_copy(s, config, s->walk.found, words, 20);
 	/* "http.response.start", "http.response.body" */
 	start = text[14] == 's' && text[15] == 't';
-	if (*(__u32 *)text != 0x70747468 || (!start && (text[14] != 'b' || text[15] != 'o'))) {
+	if ((__u32)words[0] != 0x70747468 || (!start && (text[14] != 'b' || text[15] != 'o'))) {
 		s->walk.value = ASGI_OTHER;
 		return;
 	}
@@ -250,18 +231,25 @@ static __always_inline __u64 callable_code(struct scratch *s, const struct proce
 	return inside ? inside : code;
 }
 
-/* One task on the way to the root of a request; non-zero when it is the root. */
+/* What is on the way to the root of a request; non-zero when it is the root task. */
 static __always_inline int request_task(struct scratch *s, const struct process_config *config,
 					__u64 task)
 {
+	const struct py_layout *layout = &config->layout;
 	struct request_record *to = &s->request;
-	__u64 frame = task_frame(config, task), code = code_of_frame(config, frame);
+	__u64 frame, code, name;
 	int end;
 
+	object_hold(s, task);
+	if (held_u64(s, task + layout->ob_type) != config->type_task)
+		return 0;
+	name = held_u64(s, task + layout->task_name);
+	frame = coroutine_frame_of(s, config, held_u64(s, task + layout->task_coro));
+	code = frame ? untag(config, held_u64(s, frame + layout->frame_code)) : 0;
 	if (!to->task) {
 		to->task = task;
 		to->task_code = code;
-		TASK_SERIAL(s, config, task, 1);
+		TASK_SERIAL(s, config, name, 1);
 		to->root_serial = s->walk.value;
 	}
 	to->root = task;
@@ -282,13 +270,15 @@ static __always_inline int request_task(struct scratch *s, const struct process_
 static __always_inline int request_find(struct scratch *s, const struct process_config *config,
 					__u64 task)
 {
+	__u64 name;
+
 	s->walk.address = s->walk.host ? s->walk.host : task;
 	for (__u32 hop = 0; hop < MAX_TASK_HOPS; hop++) {
 		__u64 node = s->walk.address;
 
 		if (!node)
 			break;
-		if (type_of(config, node) == config->type_task && REQUEST_TASK(s, config, node)) {
+		if (REQUEST_TASK(s, config, node)) {
 			s->walk.address = 0;
 			break;
 		}
@@ -296,12 +286,14 @@ static __always_inline int request_find(struct scratch *s, const struct process_
 	}
 	if (s->walk.address)
 		s->walk.faults |= WALK_PARENT_LIMIT;
+	s->walk.held = 0;
 	if (s->request.root != s->request.task) {
-		TASK_SERIAL(s, config, s->request.root, 0);
+		read_u64(s->request.root + config->layout.task_name, &name);
+		TASK_SERIAL(s, config, name, 0);
 		s->request.root_serial = s->walk.value;
 	}
 	if (s->walk.scope)
-		SCOPE_READ(s, config, s->walk.scope);
+		SCOPE_READ(s, config);
 	return 0;
 }
 

@@ -39,7 +39,8 @@ static __always_inline int current_task_of(struct scratch *s,
 	for (__u32 i = 0; i < DICT_ENTRIES; i++) {
 		if (i >= s->walk.entries)
 			break;
-		CURRENT_ENTRY(s, entry_key(s, i), entry_value(s, i));
+		if (entry_key(s, i)) /* that of a task that ran before is empty */
+			CURRENT_ENTRY(s, entry_key(s, i), entry_value(s, i));
 	}
 	return 0;
 }
@@ -137,14 +138,17 @@ static __always_inline int awaiter_of(struct scratch *s, const struct process_co
 	return 0;
 }
 
-/* Frame of the coroutine a task runs, 0 when it is no plain coroutine. */
-static __always_inline __u64 task_frame(const struct process_config *config, __u64 task)
+/* Frame of the coroutine a task runs, which is then held; 0 when it is no plain coroutine. */
+static __always_inline __u64 coroutine_frame_of(struct scratch *s,
+						const struct process_config *config,
+						__u64 coroutine)
 {
 	const struct py_layout *layout = &config->layout;
-	__u64 coroutine;
 
-	if (read_u64(task + layout->task_coro, &coroutine) ||
-	    type_of(config, coroutine) != config->type_coroutine)
+	if (!coroutine)
+		return 0;
+	object_hold(s, coroutine);
+	if (held_u64(s, coroutine + layout->ob_type) != config->type_coroutine)
 		return 0;
 	return coroutine + layout->gen_frame;
 }
@@ -159,21 +163,19 @@ static __always_inline __u64 code_of_frame(const struct process_config *config, 
 }
 
 /*
- * s->walk.value = what tells a task from a later one at the same address:
- * asyncio numbers those without a name of their own.  Copies another name to
- * the request when asked.
+ * s->walk.value = what tells a task from a later one at the same address, by
+ * its name: asyncio numbers those without a name of their own.  Copies another
+ * name to the request when asked.
  */
 static __always_inline int task_serial(struct scratch *s, const struct process_config *config,
-				       __u64 task, __u32 copy)
+				       __u64 name, __u32 copy)
 {
 	const struct py_layout *layout = &config->layout;
 	__u64 *words = (__u64 *)s->name, *kept = (__u64 *)s->request.task_name;
-	__u64 name, type, serial = 0, length;
+	__u64 type, serial = 0, length;
 
 	s->walk.value = 0;
-	if (read_u64(task + layout->task_name, &name) || !name)
-		return 0;
-	if (object_load(s, name))
+	if (key_load(s, name))
 		return 0;
 	type = loaded_u64(s, layout->ob_type);
 	if (type == config->type_long) {
@@ -186,11 +188,11 @@ static __always_inline int task_serial(struct scratch *s, const struct process_c
 	if (type != config->type_unicode)
 		return 0;
 	length = loaded_u64(s, layout->unicode_length);
-	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
-		words[i] = 0;
 	if (length > SCRATCH_NAME_BYTES - 1)
 		length = SCRATCH_NAME_BYTES - 1;
-	if (ls_read_user(s->name, (__u32)length, name + layout->unicode_ascii))
+	for (__u32 i = 0; i < SCRATCH_NAME_BYTES / 8; i++)
+		words[i] = 0;
+	if (text_take(s, config, name, words, (__u32)length, SCRATCH_NAME_BYTES - 1))
 		return 0;
 	if (*(__u32 *)s->name == 0x6b736154 /* Task */ && s->name[4] == '-') {
 		for (__u32 i = 5; i < 24; i++) {

@@ -39,22 +39,22 @@ __noinline int global_awaiter_of(__u32 context, __u64 node)
 	return awaiter_of(s, config, node);
 }
 
-__noinline int global_task_serial(__u32 context, __u64 task, __u32 copy)
+__noinline int global_task_serial(__u32 context, __u64 name, __u32 copy)
 {
 	WITH_SCRATCH(context);
-	return task_serial(s, config, task, copy);
+	return task_serial(s, config, name, copy);
 }
 
-__noinline int global_scope_entry(__u32 context, __u32 i, __u64 key, __u64 value)
+__noinline int global_scope_key(__u32 context, __u32 i, __u64 key)
 {
 	WITH_SCRATCH(context);
-	return scope_entry(s, config, i, key, value);
+	return scope_key(s, config, i, key);
 }
 
-__noinline int global_scope_read(__u32 context, __u64 scope)
+__noinline int global_scope_read(__u32 context)
 {
 	WITH_SCRATCH(context);
-	return scope_read(s, config, scope);
+	return scope_read(s, config);
 }
 
 __noinline int global_current_entry(__u32 context, __u64 loop, __u64 task)

@@ -32,6 +32,7 @@ static __always_inline void walk_begin(struct scratch *s, __u32 context, __u32 p
 	s->walk.loop = slot ? slot->loop : 0;
 	s->walk.faults = 0;
 	s->walk.response = 0;
+	s->walk.held = 0;
 }
 
 static __always_inline void count_faults(const struct scratch *s)

@@ -9,7 +9,8 @@
 #define SCRATCH_FRAME_BYTES 128	/* of an interpreter frame, up to its locals */
 #define SCRATCH_CODE_BYTES 128	/* of a code object, flags to line table */
 #define SCRATCH_TABLE_BYTES 1024	/* of a dictionary's entry array */
-#define SCRATCH_KEY_BYTES 80	/* of a str, length to its first 16 bytes */
+#define SCRATCH_KEY_BYTES 128	/* of a str, an int or a tuple */
+#define SCRATCH_OBJECT_BYTES 256	/* of a task or coroutine */
 #define SCRATCH_NAME_BYTES 32
 
 /* Where a walk or look-up stands; in memory, so that the verifier forgets it. */
@@ -19,15 +20,20 @@ struct walk_state {
 	__u64 address;		/* of the frame, task or dictionary at hand */
 	__u64 value;		/* the value register of follow() */
 	__u64 scope;		/* ASGI scope found, 0: none yet */
+	__u64 scope_keys;	/* and its keys object */
 	__u64 host;		/* task a worker thread works for, 0: none */
 	__u64 found;		/* of dict_find() and keys_find() */
 	__u64 subject;	/* what a frame with LS_ROLE_WORK or LS_ROLE_SEND works on */
+	__u64 held;		/* address of what is in object[], 0: nothing */
+	__u64 wanted[32];	/* values of a scope by LS_KEY_*; [LS_KEY_NONE] is any other */
 	__u32 context;		/* which scratch slot this is */
 	__u32 process;		/* slot of the process */
 	__u32 entries;		/* of the dictionary at hand */
 	__u32 entry_size;
+	__u32 entries_at;	/* where they begin in table[] */
 	__u32 faults;		/* WALK_*: what went wrong on the way */
 	__u32 response;		/* the connection is known: who asked need not be read */
+	__u32 text_bytes;	/* of the str in key[] that are there at least */
 };
 
 #define WALK_REQUEST_FAULT 1	/* a scope could not be read */
@@ -107,6 +113,7 @@ struct scratch {
 	__u8 code[SCRATCH_CODE_BYTES];
 	__u8 table[SCRATCH_TABLE_BYTES];
 	__u8 key[SCRATCH_KEY_BYTES];
+	__u8 object[SCRATCH_OBJECT_BYTES];
 	__u8 name[SCRATCH_NAME_BYTES];
 	__u8 prefix[SCRATCH_PREFIX];
 	struct request_record request;

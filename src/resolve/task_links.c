@@ -17,7 +17,7 @@
 
 /* What the walk of the probes asks its surroundings for. */
 static __thread const struct task_watch *walk_watch;
-static __thread const struct task_entry *walk_entry;	/* of which head and name are here */
+static __thread const struct task_entry *walk_entry;	/* whose name is here */
 static __thread bool walk_now;	/* what runs must not come from pages that were read before */
 
 #ifndef __always_inline
@@ -32,10 +32,6 @@ static int read_target(void *to, size_t size, uint64_t address)
 	if (entry && address >= entry->head.name && address - entry->head.name < TASK_NAME_WINDOW &&
 	    address - entry->head.name + size <= entry->name_size) {
 		memcpy(to, entry->name_bytes + (address - entry->head.name), size);
-		return 0;
-	}
-	if (entry && size == 8 && address == entry->address + walk_watch->layout->task_name) {
-		memcpy(to, &entry->head.name, size);
 		return 0;
 	}
 	if (walk_now)
@@ -86,7 +82,7 @@ uint64_t task_read_serial(struct task_watch *watch, const struct task_entry *ent
 	struct scratch *s = watch->scratch;
 
 	enter(watch, entry);
-	task_serial(s, watch->config, entry->address, 0);
+	task_serial(s, watch->config, entry->head.name, 0);
 	enter(watch, NULL);
 	return s->walk.value;
 }
