@@ -14,10 +14,8 @@
 #define TCP_LISTEN 10
 
 /* The listener of a port, NULL: no observed process listens there. */
-static __always_inline struct listener *listener_of(struct sock *sk)
+static __always_inline struct listener *listener_of(__u32 net, __u16 port)
 {
-	__u32 net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	__u32 known = listener_count;
 
 	for (__u32 i = 0; i < LS_MAX_LISTENERS; i++) {

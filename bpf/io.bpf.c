@@ -231,7 +231,10 @@ static __always_inline struct connection *connection_new(struct scratch *s, stru
 	/* one that is closed is forgotten: the next one may have its address */
 	if (state == TCP_LISTEN || (state == TCP_CLOSE && s->io.number != NR_CONNECT))
 		return fresh;
-	fresh->role = listener_of(sk) ? ROLE_SERVER : ROLE_CLIENT;
+	fresh->role = listener_of(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+				  BPF_CORE_READ(sk, __sk_common.skc_num))
+			      ? ROLE_SERVER
+			      : ROLE_CLIENT;
 	if (s->io.number == NR_CONNECT)
 		fresh->flags = IO_SEEN_OPENING;
 	if (s->io.number == NR_CONNECT && !s->io.result)

@@ -8,7 +8,9 @@
 /* A connection that somebody opened to an observed process; NULL: to another one. */
 static __always_inline struct connection *served(struct sock *sk, __u64 opened_ns)
 {
-	struct listener *listener = listener_count ? listener_of(sk) : NULL;
+	/* what a tracepoint is given can be read without a helper */
+	struct listener *listener = listener_of(sk->__sk_common.skc_net.net->ns.inum,
+						sk->__sk_common.skc_num);
 	struct connection fresh = { .role = ROLE_SERVER, .opened_ns = opened_ns };
 	__u64 key = (__u64)sk;
 
@@ -33,11 +35,10 @@ int BPF_PROG(tcp_segment, struct sock *sk, struct sk_buff *skb)
 		connection = served(sk, 0);
 	if (!connection)
 		return 0;
-	if (bpf_probe_read_kernel(tcp, sizeof(tcp), BPF_CORE_READ(skb, head) +
-							   BPF_CORE_READ(skb, transport_header)))
+	if (bpf_probe_read_kernel(tcp, sizeof(tcp), skb->head + skb->transport_header))
 		return 0;
 	header = (tcp[12] >> 4) * 4;
-	bytes = BPF_CORE_READ(skb, len);
+	bytes = skb->len;
 	if (bytes <= header)
 		return 0;
 	seq = (__u32)tcp[4] << 24 | (__u32)tcp[5] << 16 | (__u32)tcp[6] << 8 | tcp[7];

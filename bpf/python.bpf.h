@@ -13,11 +13,18 @@
 static __always_inline bool same_process(__u32 process)
 {
 	struct process_runtime *runtime = bpf_map_lookup_elem(&process_runtimes, &process);
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
+	__u64 start;
 
 	if (!runtime)
 		return false;
+	/* helper since 5.11, commit 3ca1032ab7ab: plain loads */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		start = bpf_get_current_task_btf()->group_leader->start_boottime;
+	} else {
+		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+		start = BPF_CORE_READ(task, group_leader, start_boottime);
+	}
 	if (!runtime->start_ns)
 		runtime->start_ns = start;
 	return runtime->start_ns == start;
