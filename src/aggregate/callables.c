@@ -95,6 +95,7 @@ static int add(const struct callable_rows *rows, struct callable_row *row,
 	if (!error && each >= rows->slow_ns &&
 	    time->blamed_ns >= latency / 100 * rows->share && !row->middleware) {
 		note_process(row, request);
+		slow_log_callable(rows->slow_log, row, request, each * executions);
 		error = distribution_add(&row->slow, each);
 	}
 	if (!error && executions >= rows->repeats && time->blamed_ns >= rows->repeat_ns) {

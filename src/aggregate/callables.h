@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "aggregate/distribution.h"
+#include "aggregate/slow_log.h"
 #include "attribute/requests.h"
 
 #define CALLABLES_MAX 4000	/* rows; further ones are not kept, but counted */
@@ -40,6 +41,7 @@ struct callable_rows {
 	unsigned share;		/* percent of its request that a slow one takes */
 	unsigned repeats;	/* executions in one request that are many */
 	uint64_t repeat_ns;	/* when together they take that long */
+	struct slow_log *slow_log;	/* borrowed, may be NULL */
 };
 
 /* 0 or -ENOMEM. */

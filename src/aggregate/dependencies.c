@@ -95,6 +95,11 @@ static int add_latency(struct dependency_rows *rows, struct dependency_row *row,
 
 	if (error || latency < rows->slow_ns)
 		return error;
+	if (it->request)
+		slow_log_cause(rows->slow_log, CAUSE_PEER, row,
+			       &(struct time_span){ it->call->sent_ns,
+						    it->call->sent_ns + latency },
+			       latency);
 	process_of(row, it->pid)->slow++;
 	row->slow_requests += it->request != 0;
 	if (!row->slow_first_ns || it->call->start_ns < row->slow_first_ns)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "aggregate/distribution.h"
+#include "aggregate/slow_log.h"
 #include "attribute/requests.h"
 
 #define DEPENDENCIES_MAX 4000	/* rows; further ones are summed up in one per peer */
@@ -53,6 +54,7 @@ struct dependency_rows {
 	size_t count, capacity;
 	uint64_t slow_ns;	/* a call is slow from here on */
 	uint64_t repeats;	/* calls of one shape in one request are many from here on */
+	struct slow_log *slow_log;	/* borrowed, may be NULL */
 };
 
 /* 0 or -ENOMEM. */

@@ -247,6 +247,23 @@ static void touch(struct pending_step *pending, int group, int cell, uint64_t ns
 	pending->touched[i].ns += ns;
 }
 
+/* From where on it is an occurrence all of it counts; samples are spread over their step. */
+static void log_cell(struct window *window, const struct group *group, const struct cell *cell,
+		     const struct activity *activity, uint64_t ns)
+{
+	struct time_span at = { activity->time_ns - ns, activity->time_ns };
+
+	if (cell->total_ns < window->stall_ns)
+		return;
+	if (cell->total_ns - ns < window->stall_ns) {
+		at.start_ns = cell->first_ns;
+		ns = cell->total_ns;
+	}
+	if (cell->samples && activity->start_ns < at.start_ns)
+		at.start_ns = activity->start_ns;
+	slow_log_cause(&window->slow, CAUSE_GROUP, group, &at, ns);
+}
+
 int group_add(struct window *window, enum window_class class, const struct activity *activity,
 	      uint64_t ns, uint32_t calls, uint32_t samples, bool ongoing,
 	      struct pending_step *pending)
@@ -273,5 +290,6 @@ int group_add(struct window *window, enum window_class class, const struct activ
 	cell->ongoing |= ongoing;
 	cell->since_before |= !!(activity->flags & EVENT_F_SINCE_BEFORE);
 	touch(pending, group, position, ns);
+	log_cell(window, window->groups[group], cell, activity, ns);
 	return 0;
 }

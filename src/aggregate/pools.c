@@ -133,6 +133,8 @@ int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 		site->first_ns = wait->start_ns;
 	if (wait->end_ns > site->last_ns)
 		site->last_ns = wait->end_ns;
+	slow_log_cause(rows->slow_log, CAUSE_POOL, site,
+		       &(struct time_span){ wait->start_ns, wait->end_ns }, length);
 	return distribution_add(&site->late, length);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "aggregate/distribution.h"
+#include "aggregate/slow_log.h"
 #include "attribute/pool_wait.h"
 #include "resolve/pools.h"
 
@@ -59,6 +60,7 @@ struct pool_rows {
 	size_t count, capacity;
 	uint64_t lost;		/* pools beyond POOLS_MAX */
 	uint64_t late_ns;	/* a wait is long from here on */
+	struct slow_log *slow_log;	/* borrowed, may be NULL */
 };
 
 /* The row of a pool, by its number from 1 on; made when it is new.  0: no room or memory. */

@@ -170,7 +170,7 @@ static const struct code_info *common_function(const struct pending_step *pendin
 
 /* Gives the CPU time of a share to its culprit. */
 static int share_out(struct window *window, struct pending_step *pending,
-		     const struct share *share, uint64_t ns, uint16_t flags, uint64_t end_ns,
+		     const struct share *share, uint64_t ns, const struct activity *step,
 		     bool ongoing)
 {
 	const struct code_info *code = common_function(pending, share);
@@ -190,12 +190,13 @@ static int share_out(struct window *window, struct pending_step *pending,
 		else if (code) /* outside of the culprit, but part of the same run */
 			activity.culprit = (struct place){ code->file, code->function,
 							   code->qualname, code->first_line };
-		activity.flags |= flags;
+		activity.flags |= step->flags;
 		activity.number = -1;
 		if (activity.own_work || (!activity.request && !activity.culprit.file &&
 					  !activity.owner_task))
 			continue;
-		activity.time_ns = end_ns;
+		activity.time_ns = step->time_ns;
+		activity.start_ns = step->start_ns;
 		error = group_add(window, share->gc ? CLASS_GC : CLASS_CPU, &activity, each, 0, 1,
 				  ongoing, pending);
 		if (error)
@@ -242,8 +243,7 @@ static int share_cpu(struct window *window, struct pending_step *pending,
 					pending->samples[k].shared = true;
 			continue;
 		}
-		error = share_out(window, pending, &share, ns, step->flags, step->time_ns,
-				  ongoing);
+		error = share_out(window, pending, &share, ns, step, ongoing);
 		if (error)
 			return error;
 	}
@@ -328,6 +328,19 @@ static int32_t holder_of(const struct window *window, const struct activity *ste
 	return found;
 }
 
+/* What others did to the loop in a step. */
+static void log_waits(struct window *window, const struct waiting_step *waiting)
+{
+	const struct time_span at = { waiting->start_ns, waiting->start_ns + waiting->length_ns };
+	const struct group *holder = waiting->holder < 0 ? NULL : window->groups[waiting->holder];
+
+	if (waiting->gil_ns >= WAIT_MIN_NS)
+		slow_log_cause(&window->slow, CAUSE_GIL, holder, &at, waiting->gil_ns);
+	if (waiting->runnable_ns >= WAIT_MIN_NS)
+		slow_log_cause(&window->slow, CAUSE_STARVED, NULL, &at, waiting->runnable_ns);
+	slow_log_cause(&window->slow, CAUSE_SATURATED, NULL, &at, waiting->saturated_ns);
+}
+
 static int note_waits(struct window *window, const struct pending_step *pending,
 		      const struct activity *step, bool ongoing, int32_t *ret_holder)
 {
@@ -351,6 +364,7 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 		waiting.holder = *ret_holder = holder_of(window, step);
 	memcpy(rival, event->rival, sizeof(event->rival));
 	waiting.rival = rival[0] ? intern(rival) : NULL;
+	log_waits(window, &waiting);
 	error = vec_grow(&window->steps, WINDOW_MAX_STEPS);
 	if (error)
 		return error == -E2BIG ? 0 : error;

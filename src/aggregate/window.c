@@ -17,6 +17,9 @@ void window_init(struct window *window, uint64_t stall_ns)
 {
 	memset(window, 0, sizeof(*window));
 	window->stall_ns = stall_ns;
+	window->dependencies.slow_log = &window->slow;
+	window->callables.slow_log = &window->slow;
+	window->pools.slow_log = &window->slow;
 }
 
 void window_free(struct window *window)
@@ -34,6 +37,7 @@ void window_free(struct window *window)
 	callables_free(&window->callables);
 	pools_free(&window->pools);
 	victims_free(&window->victims);
+	slow_log_free(&window->slow);
 	memset(window, 0, sizeof(*window));
 }
 
@@ -157,6 +161,7 @@ int window_add_request(struct window *window, const struct served_request *reque
 	row = routes_add(&window->routes, request, &serial);
 	if (!row)
 		return -ENOMEM;
+	slow_log_request(&window->slow, request);
 	if (request->ongoing)
 		return victims_request(window, row, serial, request);
 	return dependencies_request(&window->dependencies, request) ?:

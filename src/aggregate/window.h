@@ -12,6 +12,7 @@
 #include "aggregate/dependencies.h"
 #include "aggregate/pools.h"
 #include "aggregate/routes.h"
+#include "aggregate/slow_log.h"
 #include "aggregate/victims.h"
 #include "attribute/activity.h"
 
@@ -156,10 +157,12 @@ struct window {
 	struct callable_rows callables;
 	struct pool_rows pools;
 	struct victim_log victims;
+	struct slow_log slow;
 	uint64_t stopped_ns;	/* longest stop is said of the target; sum of all */
 	uint64_t lost_groups;
 };
 
+/* It must not be moved from then on. */
 void window_init(struct window *window, uint64_t stall_ns);
 void window_free(struct window *window);
 

@@ -218,6 +218,10 @@ int observation_open(const struct observe_options *options, struct observation *
 	observation->window.callables.share = thresholds.slow_share;
 	observation->window.callables.repeats = thresholds.repeated_executions;
 	observation->window.callables.repeat_ns = thresholds.stall_ns;
+	observation->window.slow.least_ns[LOSS_LOOP] = thresholds.stall_ns;
+	observation->window.slow.least_ns[LOSS_POOL] = thresholds.pool_wait_ns;
+	observation->window.slow.least_ns[LOSS_PEER] = thresholds.slow_dependency_ns;
+	observation->window.slow.least_ns[LOSS_OTHER] = thresholds.slow_dependency_ns;
 	observation->tracker = tracker_new(&sink);
 	observation->natives = native_cache_new();
 	error = -ENOMEM;
@@ -237,6 +241,7 @@ int observation_open(const struct observe_options *options, struct observation *
 		return error;
 	}
 	observation->start_ns = observation->tick_ns = monotonic_ns();
+	observation->window.slow.start_ns = observation->start_ns;
 	observation->start_realtime_ns = realtime_ns();
 	for (size_t i = 0; attach_missing(observation->attachment, i); i++)
 		log_warn("%s", attach_missing(observation->attachment, i));

@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
-#define TRACKER_NOTES 5
+#define TRACKER_NOTES 6
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -148,6 +148,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		  observation->window.callables.lost },
 		{ "pools_lost", "pools beyond the number that is kept",
 		  observation->window.pools.lost },
+		{ "causes_lost", "causes beyond those that one second is judged by",
+		  observation->window.slow.lost },
 	};
 
 	for (size_t i = 0; i < TRACKER_NOTES; i++)
