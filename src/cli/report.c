@@ -279,6 +279,8 @@ int observation_report(struct observation *observation, struct report *report)
 	report->finding_count = findings.count;
 	if (!error)
 		error = summary_fill(&input, busy_of(report, now - observation->start_ns), report);
+	if (!error)
+		error = verdicts_fill(&input, report);
 	if (error)
 		report_free(report);
 	return error;

@@ -90,6 +90,10 @@ int finding_victims(struct finding *finding, const struct group *group, int32_t 
 /* Was this moment within a second whose waits took more than their share? */
 bool in_waiting_interval(const struct detect_input *input, pid_t tid, uint64_t time_ns, bool gil);
 
+/* Was the finding made of what this place waited for in this pool? */
+bool finding_is_of_site(const struct finding *finding, const struct pool_row *row,
+			const struct pool_site *site);
+
 int process_add(struct finding *finding, pid_t pid);
 
 int find_gil_contention(const struct detect_input *input, struct findings *findings);

@@ -12,6 +12,17 @@ static const struct {
 #undef X
 };
 
+static const char *const verdicts[] = {
+#define X(kind) [VERDICT_##kind] = #kind,
+	VERDICTS(X)
+#undef X
+};
+
+const char *verdict_kind_name(enum verdict_kind kind)
+{
+	return verdicts[kind];
+}
+
 const char *finding_kind_name(enum finding_kind kind)
 {
 	return (unsigned)kind < FINDING_KIND_COUNT ? kinds[kind].name : "unknown";
@@ -54,6 +65,7 @@ void report_free(struct report *report)
 	free(report->websockets);
 	free(report->dependencies);
 	free(report->pools);
+	free(report->verdicts);
 	free(report->injected);
 	free(report->middleware);
 	free(report->targets);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "aggregate/distribution.h"
+#include "aggregate/slow_log.h"
 #include "attribute/timeline.h"
 
 /* kind, what the text report calls it */
@@ -35,6 +36,15 @@ enum finding_kind {
 	FINDING_KINDS(X)
 #undef X
 	FINDING_KIND_COUNT
+};
+
+#define VERDICTS(X) \
+	X(loop_blocked) X(pool_exhausted) X(slow_dependency) X(cpu_starved) X(healthy)
+
+enum verdict_kind {
+#define X(kind) VERDICT_##kind,
+	VERDICTS(X)
+#undef X
 };
 
 enum severity { SEVERITY_WARNING, SEVERITY_CRITICAL };
@@ -213,6 +223,18 @@ struct loss_item {
 	uint64_t count;
 };
 
+/* What it was, for a time: made of the findings, so that it cannot contradict them. */
+struct verdict {
+	enum verdict_kind kind;
+	uint64_t start_ns, end_ns;	/* CLOCK_REALTIME */
+	int32_t finding;	/* index into report.findings; -1: healthy */
+	uint64_t requests;	/* that ended in it */
+	uint64_t slow, longest_ns;	/* those of them that lost time to it; their latency */
+	uint64_t lost_ns;	/* by all requests, to whatever it was */
+	uint64_t named_ns;	/* of it, to what the verdict names */
+	enum slow_loss loss;	/* what they lost it to; healthy: what no finding explains */
+};
+
 /* Everything an exporter gets. */
 struct report {
 	uint64_t start_ns, end_ns;	/* CLOCK_REALTIME */
@@ -231,6 +253,8 @@ struct report {
 	size_t injected_count, middleware_count;
 	struct pool_summary *pools;	/* owned, most waited for first */
 	size_t pool_count;
+	struct verdict *verdicts;	/* owned, in order; none: nothing can be said */
+	size_t verdict_count;
 	uint64_t produced, received;
 	struct loss_item *losses;	/* owned, all of them, zero ones too */
 	size_t loss_count;
@@ -242,6 +266,7 @@ struct report {
 
 const char *finding_kind_name(enum finding_kind kind);
 const char *finding_kind_text(enum finding_kind kind);
+const char *verdict_kind_name(enum verdict_kind kind);
 void finding_free(struct finding *finding);	/* what it owns, not itself */
 void report_free(struct report *report);	/* what it owns, not itself */
 

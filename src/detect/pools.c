@@ -303,6 +303,26 @@ static int find_waiting(const struct detect_input *input, struct findings *findi
 	return error;
 }
 
+bool finding_is_of_site(const struct finding *finding, const struct pool_row *row,
+			const struct pool_site *site)
+{
+	enum pool_class class = pool_class(row->signature);
+	const struct pool_holder *holder = main_holder(row);
+	struct place culprit = { .file = finding->culprit.file,
+				 .qualname = finding->culprit.qualname };
+
+	if (!finding->pool || finding->pool->kind != pool_kind(row->signature) ||
+	    !same(finding->pool->name, row->name))
+		return false;
+	if (class == POOL_THREADS || class == POOL_EXECUTOR)
+		return holder ? same(finding->route, holder->route) &&
+					same(finding->method, holder->method) &&
+					same_function(&culprit, &holder->place)
+			      : !finding->culprit.file;
+	return same(finding->route, site->route) && same(finding->method, site->method) &&
+	       same_function(&culprit, &site->place);
+}
+
 static int find_class(const struct detect_input *input, struct findings *findings,
 		      enum finding_kind kind, enum pool_class class)
 {

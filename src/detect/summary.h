@@ -12,6 +12,12 @@
  */
 int summary_fill(const struct detect_input *input, uint64_t busy_ns, struct report *report);
 
+/*
+ * The verdicts of the window, once findings and targets are there, as freed by
+ * report_free().  None where no loop took a step.  0 or -ENOMEM.
+ */
+int verdicts_fill(const struct detect_input *input, struct report *report);
+
 /* The pools of the window. 0 or -ENOMEM. */
 int pools_fill(const struct detect_input *input, struct report *report);
 

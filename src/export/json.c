@@ -11,6 +11,7 @@
 #include "export/json_pools.h"
 #include "export/json_routes.h"
 #include "export/select.h"
+#include "export/verdicts.h"
 
 static const char *const severities[] = {
 	[SEVERITY_WARNING] = "warning",
@@ -206,7 +207,7 @@ static void put_report(struct builder *builder, cJSON *root, const struct report
 	for (size_t i = 0; i < selection->finding_count; i++)
 		put_finding(builder, array, selection->findings[i]);
 	put_matrix(builder, root, selection);
-	put_array(builder, root, "verdicts");
+	json_put_verdicts(builder, root, report);
 	put_tail(builder, root, report);
 }
 

@@ -16,6 +16,7 @@
 #include "export/text_page.h"
 #include "export/text_pools.h"
 #include "export/text_routes.h"
+#include "export/verdicts.h"
 
 #define WIDTH_DEFAULT 100
 #define WIDTH_LEAST 60
@@ -281,6 +282,7 @@ static char *part_of(struct page *page, const struct content *content,
 		text_routes(&inner, content->report, content->selection, limits);
 		text_pools(&inner, content->report, limits->pools);
 	} else {
+		text_verdicts(&inner, content->report, content->all);
 		put_head(&inner, content->report, content->all);
 	}
 	if (fclose(inner.out))
