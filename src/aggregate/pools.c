@@ -110,6 +110,13 @@ static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *w
 	return site;
 }
 
+static bool is_threads(const struct pool_row *row)
+{
+	enum pool_class class = pool_class(row->signature);
+
+	return class == POOL_THREADS || class == POOL_EXECUTOR;
+}
+
 int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 {
 	struct pool_row *row = pools_at(rows, wait->pool);
@@ -133,7 +140,7 @@ int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 		site->first_ns = wait->start_ns;
 	if (wait->end_ns > site->last_ns)
 		site->last_ns = wait->end_ns;
-	slow_log_cause(rows->slow_log, CAUSE_POOL, site,
+	slow_log_cause(rows->slow_log, is_threads(row) ? CAUSE_THREADS : CAUSE_POOL, site,
 		       &(struct time_span){ wait->start_ns, wait->end_ns }, length);
 	return distribution_add(&site->late, length);
 }

@@ -114,7 +114,8 @@ void slow_log_request(struct slow_log *log, const struct served_request *request
 	spread_loss(log, request, LOSS_LOOP,
 		    parts[PART_loop_cpu] + parts[PART_loop_blocked] + parts[PART_gil_wait] +
 			    parts[PART_cpu_wait] + parts[PART_behind_others]);
-	spread_loss(log, request, LOSS_POOL, parts[PART_pool_wait] + parts[PART_thread_queue]);
+	spread_loss(log, request, LOSS_POOL, parts[PART_pool_wait]);
+	spread_loss(log, request, LOSS_THREADS, parts[PART_thread_queue]);
 	spread_loss(log, request, LOSS_PEER, parts[PART_dependency_wait]);
 	spread_loss(log, request, LOSS_OTHER, parts[PART_other_wait]);
 }

@@ -18,7 +18,8 @@
 /* What keeps a request from going on. */
 enum slow_loss {
 	LOSS_LOOP,	/* the loop: its own code on it, or that of others */
-	LOSS_POOL,	/* a pool, threads included */
+	LOSS_POOL,	/* a pool of connections */
+	LOSS_THREADS,	/* the way to a thread */
 	LOSS_PEER,	/* a peer or a `Depends` callable */
 	LOSS_OTHER,	/* something that nobody knows */
 	LOSS_COUNT
@@ -30,6 +31,7 @@ enum slow_cause_kind {
 	CAUSE_STARVED,	/* the loop had no CPU */
 	CAUSE_SATURATED,
 	CAUSE_POOL,	/* of: struct pool_site that waited */
+	CAUSE_THREADS,	/* of: the same, for a thread */
 	CAUSE_PEER,	/* of: struct dependency_row */
 	CAUSE_CALLABLE,	/* of: struct callable_row */
 };

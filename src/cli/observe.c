@@ -220,6 +220,7 @@ int observation_open(const struct observe_options *options, struct observation *
 	observation->window.callables.repeat_ns = thresholds.stall_ns;
 	observation->window.slow.least_ns[LOSS_LOOP] = thresholds.stall_ns;
 	observation->window.slow.least_ns[LOSS_POOL] = thresholds.pool_wait_ns;
+	observation->window.slow.least_ns[LOSS_THREADS] = thresholds.pool_wait_ns;
 	observation->window.slow.least_ns[LOSS_PEER] = thresholds.slow_dependency_ns;
 	observation->window.slow.least_ns[LOSS_OTHER] = thresholds.slow_dependency_ns;
 	observation->tracker = tracker_new(&sink);

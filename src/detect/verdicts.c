@@ -61,6 +61,7 @@ static bool is_of(const struct window *window, const struct finding *finding,
 	case CAUSE_SATURATED:
 		return finding->kind == FINDING_loop_saturated;
 	case CAUSE_POOL:
+	case CAUSE_THREADS:
 		pool = row_of(window, cause->of);
 		return pool && finding_is_of_site(finding, pool, cause->of);
 	case CAUSE_PEER:
@@ -88,6 +89,8 @@ static enum slow_loss loss_by(enum slow_cause_kind kind)
 	switch (kind) {
 	case CAUSE_POOL:
 		return LOSS_POOL;
+	case CAUSE_THREADS:
+		return LOSS_THREADS;
 	case CAUSE_PEER:
 	case CAUSE_CALLABLE:
 		return LOSS_PEER;
@@ -131,6 +134,7 @@ static enum verdict_kind kind_by(enum slow_cause_kind kind)
 {
 	switch (kind) {
 	case CAUSE_POOL:
+	case CAUSE_THREADS:
 		return VERDICT_pool_exhausted;
 	case CAUSE_PEER:
 	case CAUSE_CALLABLE:
@@ -238,6 +242,18 @@ static struct verdict *explain(struct verdict *verdict, struct verdict *by)
 	return by;
 }
 
+/*
+ * Where no look saw anybody queued, what seemed to be the way to a thread was work in it
+ * that was not seen to begin.
+ */
+static void doubt(struct verdict *verdict)
+{
+	if (verdict->kind != VERDICT_healthy || verdict->loss != LOSS_THREADS)
+		return;
+	verdict->loss = LOSS_COUNT;
+	verdict->slow = verdict->longest_ns = verdict->lost_ns = 0;
+}
+
 /* Those side by side that say the same become one. */
 static size_t merge(struct verdict *verdicts, size_t count)
 {
@@ -317,6 +333,8 @@ int verdicts_fill(const struct detect_input *input, struct report *report)
 	by = NULL;
 	for (size_t i = count; i-- > 0;)
 		by = explain(&report->verdicts[i], by);
+	for (size_t i = 0; i < count; i++)
+		doubt(&report->verdicts[i]);
 	count = merge(report->verdicts, count);
 	bridge(report->verdicts, count);
 	report->verdict_count = merge(report->verdicts, count);

@@ -119,7 +119,8 @@ static void put_requests(FILE *out, const struct verdict *verdict, const char *w
 static void put_healthy(FILE *out, const struct verdict *verdict)
 {
 	static const char *const lost_to[] = {
-		[LOSS_LOOP] = "on or behind the loop", [LOSS_POOL] = "for pools or threads",
+		[LOSS_LOOP] = "on or behind the loop", [LOSS_POOL] = "for pools",
+		[LOSS_THREADS] = "for threads",
 		[LOSS_PEER] = "for peers", [LOSS_OTHER] = "for something unknown",
 	};
 

@@ -28,7 +28,7 @@ static int begin_verdicts(void **state)
 	log = &t->window.slow;
 	log->start_ns = START_NS;
 	log->least_ns[LOSS_LOOP] = t->thresholds.stall_ns;
-	log->least_ns[LOSS_POOL] = t->thresholds.pool_wait_ns;
+	log->least_ns[LOSS_POOL] = log->least_ns[LOSS_THREADS] = t->thresholds.pool_wait_ns;
 	log->least_ns[LOSS_PEER] = log->least_ns[LOSS_OTHER] = t->thresholds.slow_dependency_ns;
 	t->window.pools.late_ns = t->thresholds.pool_wait_ns;
 	t->window.dependencies.slow_ns = t->thresholds.slow_dependency_ns;
@@ -169,6 +169,7 @@ static void healthy(void **state)
 		request(t, "/a", PART_timer_wait, 400);
 		request(t, "/a", PART_client_wait, 400);
 		request(t, "/a", PART_thread_run, 400);
+		request(t, "/a", PART_thread_queue, 400);	/* but nobody was queued */
 		request(t, "/a", PART_dependency_wait, 80);
 	}
 	judge(*state);
@@ -176,7 +177,7 @@ static void healthy(void **state)
 	assert_int_equal(report.verdicts[0].kind, VERDICT_healthy);
 	assert_int_equal(report.verdicts[0].start_ns, START_NS + 5);
 	assert_int_equal(report.verdicts[0].end_ns, START_NS + LENGTH_NS + 5);
-	assert_int_equal(report.verdicts[0].requests, 99 * 5);
+	assert_int_equal(report.verdicts[0].requests, 99 * 6);
 	assert_int_equal(report.verdicts[0].slow, 0);
 	assert_text(&report.verdicts[0], "healthy");
 }

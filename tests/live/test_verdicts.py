@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the report says in one line, for services that are slow for one reason, or for none."""
+
+import re
+import time
+from datetime import datetime
+
+import pytest
+from harness import SERVICES, Service, attached, cpu_hogs, drive, get, loading
+from servers import Upstream
+
+PHASE_S = 4
+THREADS = 2
+#: Path that is slow, callers, what the verdict is, and what it names.
+REASONS = {
+    "block": ("/block/80", 2, "loop_blocked", "blocking_call"),
+    "thread": ("/thread/120", 8, "pool_exhausted", "threadpool_exhaustion"),
+    "peer": ("/peer/200", 4, "slow_dependency", "slow_dependency"),
+}
+#: Slow as well, but nothing is wrong: those that wait on purpose, or have what they need.
+TWINS = {"block": "/timer/80", "thread": "/thread/120", "peer": "/peer/5"}
+
+
+def line_of(name):
+    source = (SERVICES / "judged.py").read_text().splitlines()
+    return next(n for n, text in enumerate(source, 1) if re.search(rf"  # {name}$", text))
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def service(upstream, loop):
+    env = {"LOOPSCOPE_UPSTREAM": upstream.port}
+    with Service("judged:app", loop=loop, env=env, cpu=0) as service:
+        get(service, "/ping")
+        yield service
+
+
+def seconds(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def until(service, path, callers, end):
+    """Requests until that time, and others that come by now and then."""
+    with loading(service, iter(lambda: "/ping", None), concurrency=1, interval_s=0.01):
+        while time.time() < end:
+            drive(service, [path] * callers, concurrency=callers)
+
+
+def finding_of(run, verdict):
+    (finding,) = [f for f in run.report["findings"] if f["id"] == verdict["finding"]]
+    return finding
+
+
+def of_the_service(run):
+    """A machine that gives it no CPU is said as well, and no fault of the service."""
+    return [v for v in run.report["verdicts"] if v["verdict"] != "cpu_starved"]
+
+
+def in_a_row(run):
+    verdicts = run.report["verdicts"]
+    assert verdicts[0]["start"] == run.report["window"]["start"]
+    for before, after in zip(verdicts, verdicts[1:], strict=False):
+        assert before["end"] == after["start"]
+        assert (before["verdict"], before["finding"]) != (after["verdict"], after["finding"])
+    return verdicts
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_slow_for_one_reason(service, name):
+    path, callers, kind, finding_kind = REASONS[name]
+    with attached(service) as run:
+        until(service, path, callers, time.time() + PHASE_S)
+    in_a_row(run)
+    named = [v for v in of_the_service(run) if v["verdict"] != "healthy"]
+    assert {v["verdict"] for v in named} == {kind}, named
+    assert len({v["finding"] for v in named}) == 1
+    finding = finding_of(run, named[0])
+    assert finding["kind"] == finding_kind
+    assert finding["route"] == f"/{name}/{{ms}}"
+    assert finding["culprit"]["line"] == line_of(name)
+    assert f"judged.py:{line_of(name)} {name}" in named[0]["text"]
+    assert sum(seconds(v["end"]) - seconds(v["start"]) for v in named) >= PHASE_S / 2
+    assert sum(v["slow_requests"] for v in named) >= callers
+    first = run.text("stdout").splitlines()[0]
+    assert first.startswith("verdict")
+    assert named[0]["text"].partition(" by ")[0].partition(" (")[0] in first
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_healthy_twin(service, name):
+    with attached(service) as run:
+        until(service, TWINS[name], THREADS, time.time() + PHASE_S)
+    in_a_row(run)
+    assert {v["verdict"] for v in of_the_service(run)} == {"healthy"}, run.report["verdicts"]
+    assert {v["finding"] for v in of_the_service(run)} == {None}
+    assert {v["slow_requests"] for v in of_the_service(run)} == {0}, run.report["verdicts"]
+    assert sum(v["requests"] for v in run.report["verdicts"]) > PHASE_S * 10
+
+
+def test_it_changes(service):
+    """Each of them for a while, below one attach, with a healthy while in between."""
+    phases = []
+    with attached(service) as run:
+        for name in REASONS:
+            for path, callers in (("/timer/5", 1), REASONS[name][:2]):
+                start = time.time()
+                until(service, path, callers, start + PHASE_S)
+                phases.append((path, start, time.time()))
+    verdicts = in_a_row(run)
+    kinds = {path: kind for path, _, kind, _ in REASONS.values()}
+    for path, start, end in phases:
+        # Slots of a second: the first and the last one are of two phases.
+        within = {
+            v["verdict"]
+            for v in verdicts
+            if seconds(v["start"]) < end - 1.5 and seconds(v["end"]) > start + 1.5
+        }
+        wanted = kinds.get(path, "healthy")
+        assert wanted in within, (path, verdicts)
+        assert within <= {wanted, "cpu_starved"}, (path, verdicts)
+
+
+def test_no_cpu(service):
+    with cpu_hogs(0, 3), attached(service) as run:
+        until(service, "/spin/40", 1, time.time() + PHASE_S)
+    in_a_row(run)
+    starved = [v for v in run.report["verdicts"] if v["verdict"] == "cpu_starved"]
+    assert {v["verdict"] for v in of_the_service(run)} <= {"healthy"}
+    kinds = {finding_of(run, v)["kind"] for v in starved}
+    assert kinds == {"cpu_starvation"}, run.report["verdicts"]
+    assert sum(seconds(v["end"]) - seconds(v["start"]) for v in starved) >= PHASE_S / 2
+    assert "had the CPU" in starved[0]["text"]
+
+
+def test_idle(service):
+    with attached(service, "-d", "2s", interrupt=False) as run:
+        pass
+    (verdict,) = run.report["verdicts"]
+    assert (verdict["verdict"], verdict["finding"]) == ("healthy", None)
+    assert verdict["text"] == "healthy, but no request was answered"
