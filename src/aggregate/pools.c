@@ -22,6 +22,7 @@ static bool same_place(const struct place *a, const struct place *b)
 uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signature *signature,
 		   uint64_t object)
 {
+	bool lock = pool_class(signature) == POOL_LOCK;
 	struct pool_row *row;
 
 	for (size_t i = 0; i < rows->count; i++) {
@@ -29,6 +30,10 @@ uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signatur
 		if (row->pid == pid && row->object == object &&
 		    pool_kind(row->signature) == pool_kind(signature))
 			return (uint32_t)i + 1;
+	}
+	if (lock && rows->locks == POOLS_LOCKS) {
+		rows->lost++;
+		return 0;
 	}
 	if (vec_reserve((void **)&rows->items, &rows->capacity, rows->count + 1,
 			sizeof(*rows->items), POOLS_MAX)) {
@@ -44,6 +49,7 @@ uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signatur
 	row->last = (struct pool_numbers){ -1, -1, -1 };
 	row->in_use_max = row->waiters_max = -1;
 	rows->items[rows->count++] = row;
+	rows->locks += lock;
 	return (uint32_t)rows->count;
 }
 

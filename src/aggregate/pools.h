@@ -14,6 +14,7 @@
 #include "resolve/pools.h"
 
 #define POOLS_MAX 1024		/* rows; further ones are not kept, but counted */
+#define POOLS_LOCKS 128		/* of them: there may be a lock for each of many keys */
 #define POOL_SITES 64		/* places that wait for one pool */
 #define POOL_HOLDERS 64		/* and that hold it */
 
@@ -57,8 +58,8 @@ struct pool_row {
 
 struct pool_rows {
 	struct pool_row **items;	/* owned */
-	size_t count, capacity;
-	uint64_t lost;		/* pools beyond POOLS_MAX */
+	size_t count, capacity, locks;
+	uint64_t lost;		/* pools beyond POOLS_MAX, locks beyond POOLS_LOCKS */
 	uint64_t late_ns;	/* a wait is long from here on */
 	struct slow_log *slow_log;	/* borrowed, may be NULL */
 };

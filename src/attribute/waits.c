@@ -91,6 +91,10 @@ static enum time_part part_of(const struct task_info *task, const struct frame *
 		return PART_pool_wait;
 	if (!task_wait_find(task, frames, count, &found))
 		return PART_other_wait;
+	/* a lock is a pool of one */
+	if (found.kind == TASK_WAIT_LOCK && !strcmp(found.detail, "Lock.acquire") &&
+	    task_lock_is_own(frames, count, found.frame))
+		return PART_pool_wait;
 	if (found.kind == TASK_WAIT_TIMER)
 		return PART_timer_wait;
 	/* what a thread does for it is known from the thread: the rest is the way there */

@@ -30,5 +30,6 @@ char *format_time(uint64_t realtime_ns, char *buffer, size_t size);
 /* Clocks in ns. */
 uint64_t monotonic_ns(void);
 uint64_t realtime_ns(void);
+uint64_t thread_cpu_ns(void);	/* of the thread that asks */
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "attribute/waits.h"
 #include "base/log.h"
@@ -90,16 +89,6 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 	}
 }
 
-/* A thread that waits for a CPU costs nobody anything. */
-static uint64_t cpu_ns(void)
-{
-	struct timespec time;
-
-	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time))
-		return 0;
-	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
-}
-
 static void look(struct observation *observation, struct observed *observed, uint64_t now)
 {
 	static const struct task_limits limits = {
@@ -107,7 +96,8 @@ static void look(struct observation *observation, struct observed *observed, uin
 		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
 	};
 	const struct task_snapshot *snapshot;
-	uint64_t began = cpu_ns(), of_pools = 0, cost, usual, pause;
+	/* a thread that waits for a CPU costs nobody anything */
+	uint64_t began = thread_cpu_ns(), of_pools = 0, cost, usual, pause;
 	struct pool_looks *looks = calloc(1, sizeof(*looks));
 	struct waiting *items;
 	size_t count = 0;
@@ -130,9 +120,9 @@ static void look(struct observation *observation, struct observed *observed, uin
 		for (size_t i = 0; i < snapshot->count; i++)
 			if (snapshot->tasks[i].request)
 				add_task(observed, &snapshot->tasks[i], items, &count, looks);
-		of_pools = cpu_ns();
+		of_pools = thread_cpu_ns();
 		say_pools(looks, items, count);
-		of_pools = cpu_ns() - of_pools;
+		of_pools = thread_cpu_ns() - of_pools;
 		for (size_t i = 0; i < count; i++)
 			if (tracker_wait(observation->tracker, &items[i].activity,
 					 items[i].ready ? NULL : &items[i].wait,
@@ -143,7 +133,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 	free(items);
 	free(looks);
 	/* what is read for the first time is known to the next one: it counts when it lasts */
-	cost = cpu_ns() - began - of_pools;	/* those have a pace of their own */
+	cost = thread_cpu_ns() - began - of_pools;	/* those have a pace of their own */
 	usual = cost < observed->snapshot_cost_ns ? cost : observed->snapshot_cost_ns;
 	pause = usual * SNAPSHOT_SHARE;
 	observed->snapshot_cost_ns = cost;

@@ -72,6 +72,9 @@ static const struct {
 
 const char *advice_for(const struct finding *finding)
 {
+	if (finding->kind == FINDING_lock_wait && finding->pool)
+		return "await nothing slow while the lock is held; a lock for each key, or reading "
+		       "without it, lets the others go on";
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].kind == finding->kind &&
 		    (!rows[i].syscall ||

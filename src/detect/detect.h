@@ -28,6 +28,9 @@ struct thresholds {
 	/* a pool that is empty for a moment does its work, it spreads load; whoever has to
 	 * wait that long waits for a holder, and the request is that much slower */
 	uint64_t pool_wait_ns;
+	/* two that meet at a lock are what it is for (and whoever fills a cache holds it
+	 * once); a convoy goes on */
+	uint64_t convoy_waits;
 	/* a handful of statements is what a request needs; from here on one place asks for
 	 * what one statement could have brought */
 	uint64_t repeated_calls;
@@ -106,6 +109,7 @@ int find_threadpool_exhaustion(const struct detect_input *input, struct findings
 int find_executor_exhaustion(const struct detect_input *input, struct findings *findings);
 int find_db_pool_exhaustion(const struct detect_input *input, struct findings *findings);
 int find_http_pool_exhaustion(const struct detect_input *input, struct findings *findings);
+int find_lock_convoy(const struct detect_input *input, struct findings *findings);
 int find_loop_saturated(const struct detect_input *input, struct findings *findings);
 
 /* What to do about a finding; static text. */

@@ -19,9 +19,15 @@
 BY_CLASS(blocking_call, CLASS_CALL)
 BY_CLASS(cpu_stall, CLASS_CPU)
 BY_CLASS(gc_pause, CLASS_GC)
-BY_CLASS(lock_wait, CLASS_LOCK)
 BY_CLASS(log_backpressure, CLASS_LOG)
 BY_CLASS(page_fault, CLASS_FAULT)
+
+/* Thread locks that hold the loop, and locks that tasks wait for. */
+static int find_lock_wait(const struct detect_input *input, struct findings *findings)
+{
+	return find_in_groups(input, findings, FINDING_lock_wait, CLASS_LOCK,
+			      input->thresholds->stall_ns) ?: find_lock_convoy(input, findings);
+}
 
 const struct detector detectors[] = {
 #define X(kind, text) { FINDING_##kind, find_##kind },
@@ -42,6 +48,7 @@ struct thresholds thresholds_default(uint64_t stall_ns)
 		.critical_share = 0.1,
 		.slow_dependency_ns = 100 * NS_PER_MS,
 		.pool_wait_ns = 50 * NS_PER_MS,
+		.convoy_waits = 3,
 		.repeated_calls = 5,
 		.slow_share = 50,
 		.repeated_executions = 3,

@@ -28,9 +28,12 @@ const char *finding_kind_name(enum finding_kind kind)
 	return (unsigned)kind < FINDING_KIND_COUNT ? kinds[kind].name : "unknown";
 }
 
-const char *finding_kind_text(enum finding_kind kind)
+const char *finding_text(const struct finding *finding)
 {
-	return (unsigned)kind < FINDING_KIND_COUNT ? kinds[kind].text : "unknown";
+	if (finding->kind == FINDING_lock_wait && finding->pool)
+		return "requests wait for each other at a lock";
+	return (unsigned)finding->kind < FINDING_KIND_COUNT ? kinds[finding->kind].text
+							    : "unknown";
 }
 
 void finding_free(struct finding *finding)

@@ -265,7 +265,7 @@ struct report {
 };
 
 const char *finding_kind_name(enum finding_kind kind);
-const char *finding_kind_text(enum finding_kind kind);
+const char *finding_text(const struct finding *finding);	/* what the text report calls it */
 const char *verdict_kind_name(enum verdict_kind kind);
 void finding_free(struct finding *finding);	/* what it owns, not itself */
 void report_free(struct report *report);	/* what it owns, not itself */

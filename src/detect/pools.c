@@ -287,6 +287,12 @@ static int find_site(const struct detect_input *input, struct findings *findings
 		to.finding->method = of->method;
 		to.finding->route_folded = of->folded;
 	}
+	if (to.finding && kind == FINDING_lock_wait &&
+	    to.finding->count < input->thresholds->convoy_waits) {
+		finding_free(to.finding);
+		findings->count--;
+		to.finding = NULL;
+	}
 	finish(&to, row);
 	return error;
 }
@@ -355,4 +361,9 @@ int find_db_pool_exhaustion(const struct detect_input *input, struct findings *f
 int find_http_pool_exhaustion(const struct detect_input *input, struct findings *findings)
 {
 	return find_class(input, findings, FINDING_http_pool_exhaustion, POOL_HTTP);
+}
+
+int find_lock_convoy(const struct detect_input *input, struct findings *findings)
+{
+	return find_class(input, findings, FINDING_lock_wait, POOL_LOCK);
 }

@@ -63,7 +63,7 @@ const char *finding_subject(const struct finding *finding, char *buffer, size_t 
 static void put_title(struct page *page, const struct finding *finding)
 {
 	bool critical = finding->severity == SEVERITY_CRITICAL;
-	const char *text = finding_kind_text(finding->kind);
+	const char *text = finding_text(finding);
 	char subject[SUBJECT_BYTES];
 	size_t width;
 
@@ -80,9 +80,11 @@ static void put_title(struct page *page, const struct finding *finding)
 }
 
 /* What the name of the culprit means for this kind, where it is not simply "here". */
-static const char *culprit_prefix(enum finding_kind kind)
+static const char *culprit_prefix(const struct finding *finding)
 {
-	switch (kind) {
+	switch (finding->kind) {
+	case FINDING_lock_wait:
+		return finding->pool ? "waits at " : "";
 	case FINDING_gil_contention:
 		return "GIL held by ";
 	case FINDING_cpu_starvation:
@@ -324,7 +326,7 @@ void text_finding(struct page *page, const struct finding *finding, bool all)
 {
 	put_title(page, finding);
 	if (finding->culprit.file)
-		page_location(page, STYLE_PLACE, TEXT_INDENT, culprit_prefix(finding->kind),
+		page_location(page, STYLE_PLACE, TEXT_INDENT, culprit_prefix(finding),
 			      &finding->culprit);
 	put_inside(page, finding);
 	put_statement(page, finding, all);

@@ -66,6 +66,19 @@ static int put_loop(FILE *out, const struct finding *finding)
 	return error;
 }
 
+/* "pool accounts (asyncpg, size 10) exhausted", "lock (asyncio.Lock) held". */
+static void put_what(FILE *out, const struct finding *finding)
+{
+	const struct pool_summary *pool = finding->pool;
+	bool lock = finding->kind == FINDING_lock_wait;
+
+	fprintf(out, "%s%s%s (%s", lock ? "lock" : "pool", pool->name ? " " : "",
+		pool->name ? pool->name : "", pool->kind);
+	if (!lock && pool->size >= 0)
+		fprintf(out, ", size %" PRId64, pool->size);
+	fprintf(out, ") %s", lock ? "held" : "exhausted");
+}
+
 static int put_pool(FILE *out, const struct finding *finding)
 {
 	const struct pool_summary *pool = finding->pool;
@@ -81,17 +94,12 @@ static int put_pool(FILE *out, const struct finding *finding)
 		method = finding->method;
 		place = finding->culprit.file ? &finding->culprit : NULL;
 	}
-	if (pool->name)
-		fprintf(out, "pool %s (%s", pool->name, pool->kind);
-	else
-		fprintf(out, "pool (%s", pool->kind);
-	if (pool->size >= 0)
-		fprintf(out, ", size %" PRId64, pool->size);
+	put_what(out, finding);
 	if (!place) {
-		fputs(") exhausted, who holds it was not seen", out);
+		fputs(", by whom was not seen", out);
 		return 0;
 	}
-	fprintf(out, ") exhausted by %s%s%s", route && method ? method : "",
+	fprintf(out, " by %s%s%s", route && method ? method : "",
 		route && method ? " " : "", route ? route : "work of no request");
 	return put_place(out, place);
 }

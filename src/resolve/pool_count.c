@@ -155,11 +155,19 @@ static int count_term(const struct py_reader *py, const struct count_term *term,
 		      int64_t *ret_count)
 {
 	uint64_t value;
-	int error = pool_attribute(py, object, term->path, &value);
+	int error = 0;
 
+	*ret_count = 1;
+	if (term->how != COUNT_ONE)
+		error = pool_attribute(py, object, term->path, &value);
 	if (error)
 		return error;
 	switch (term->how) {
+	case COUNT_ONE:
+		return 0;
+	case COUNT_PRESENT:
+		*ret_count = !py_is(py, value, "NoneType");
+		return 0;
 	case COUNT_INT:
 		return py_long(py, value, ret_count);
 	case COUNT_LIMIT:

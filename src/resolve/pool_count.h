@@ -10,6 +10,8 @@
 
 enum count_how {
 	COUNT_END,
+	COUNT_ONE,	/* always one; has no path */
+	COUNT_PRESENT,	/* one where it is not None */
 	COUNT_INT,
 	COUNT_LIMIT,	/* an int; below zero there is no limit */
 	COUNT_LENGTH,	/* of a list, tuple, dict, set or deque; None has none */

@@ -65,6 +65,23 @@ struct pool_signature {
 		.counts = { { .size = { LIMIT("_total_tokens") }, .in_use = { LENGTH("_borrowers") }, .waiting = { LENGTH("_wait_queue") } } } \
 	}
 
+#define ONE \
+	{ \
+		COUNT_ONE, 1, NULL, NULL \
+	}
+#define PRESENT(path) \
+	{ \
+		COUNT_PRESENT, 1, path, NULL \
+	}
+
+/* A condition's own lock is one as well; to wait for being notified is to wait by design. */
+#define LOCK(name, path, taken) \
+	{ \
+		.kind = name, .class = POOL_LOCK, .file = path, .qualname = "Lock.acquire", \
+		.beneath = { ASYNCIO, ANYIO }, .means_full = true, \
+		.counts = { { .size = { ONE }, .in_use = { taken }, .waiting = { LENGTH("_waiters") } } } \
+	}
+
 /* aiopg was written after it */
 #define AIOMYSQL(name) \
 	{ \
@@ -89,6 +106,11 @@ static const struct pool_signature rows[] = {
 																																			    /* before 1.0 */
 																																			    { .size = { LIMIT("_max_connections") }, .in_use = { LENGTH("_pool") }, .waiting = { { COUNT_UNSET, 1, "_requests", "connection" } } } } },
 	{ .kind = "aiohttp", .class = POOL_HTTP, .file = "aiohttp/connector.py", .qualname = "BaseConnector._wait_for_available_connection", .beneath = { ASYNCIO }, .means_full = true, .counts = { { .size = { LIMIT("_limit") }, .in_use = { LENGTH("_acquired") }, .waiting = { { COUNT_LENGTHS, 1, "_waiters", NULL } }, .key_size = LIMIT("_limit_per_host"), .key_in_use = { COUNT_LONGEST, 1, "_acquired_per_host", NULL } } } },
+	/* after those that use locks themselves */
+	LOCK("asyncio.Lock", "asyncio/locks.py", INT("_locked")),
+	LOCK("anyio.Lock", "anyio/_backends/_asyncio.py", PRESENT("_owner_task")),
+	/* before 4.5 */
+	LOCK("anyio.Lock", "anyio/_core/_synchronization.py", PRESENT("_owner_task")),
 	{ .kind = "executor", .class = POOL_EXECUTOR, .file = "", .qualname = "", .reach = REACH_NONE, .means_full = true },
 };
 
@@ -148,7 +170,9 @@ static const struct pool_signature *match(const struct pool_frames *frames, size
 		       is_beneath(row, frames->items[i].code))
 			i++;
 		if (i == frames->count || !is_frame(row, frames->items[i].code) ||
-		    (row->reach == REACH_ENGINE && !in_queue(frames, i)))
+		    (row->reach == REACH_ENGINE && !in_queue(frames, i)) ||
+		    (row->class == POOL_LOCK &&
+		     !task_lock_is_own(frames->items, frames->count, i)))
 			continue;
 		*ret_frame = i;
 		return row;
@@ -296,6 +320,9 @@ const char *pool_name(struct task_watch *watch, const struct target *target,
 		return text;
 	if (py_type(py, seen->object, &type) || py_type_name(py, type, buffer, sizeof(buffer)))
 		return NULL;
+	/* its kind says that already */
+	if (seen->signature->class == POOL_LOCK && !strcmp(buffer, "Lock"))
+		return NULL;
 	return intern(buffer);
 }
 
@@ -307,7 +334,7 @@ static struct pool_numbers read_once(const struct py_reader *py,
 	struct pool_numbers numbers = { -1, -1, -1 };
 
 	for (size_t i = 0; i < VARIANTS && (numbers.size < 0 || numbers.in_use < 0); i++)
-		if (signature->counts[i].size[0].path)
+		if (signature->counts[i].size[0].how != COUNT_END)
 			numbers = pool_count(py, &signature->counts[i], object);
 	return numbers;
 }

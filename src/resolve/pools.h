@@ -15,7 +15,8 @@
 struct pool_signature;	/* opaque: a row of the table */
 struct target;
 
-enum pool_class { POOL_THREADS, POOL_EXECUTOR, POOL_DATABASE, POOL_HTTP };
+/* POOL_LOCK: one task at a time. */
+enum pool_class { POOL_THREADS, POOL_EXECUTOR, POOL_DATABASE, POOL_HTTP, POOL_LOCK };
 
 /* Negative: not known. */
 struct pool_numbers {

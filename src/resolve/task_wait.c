@@ -95,6 +95,18 @@ static int row_of(const struct frame *frame)
 	return -1;
 }
 
+bool task_lock_is_own(const struct frame *frames, size_t count, size_t acquire)
+{
+	for (size_t i = acquire + 1; i < count; i++) {
+		const char *file = frames[i].code->file;
+
+		if (!strstr(file, "/asyncio/") && !strstr(file, "/anyio/") &&
+		    !text_ends_with(file, "/contextlib.py"))
+			return frames[i].code->origin == CODE_APPLICATION;
+	}
+	return false;
+}
+
 bool task_wait_find(const struct task_info *task, const struct frame *frames, size_t count,
 		    struct task_wait *ret_wait)
 {

@@ -118,6 +118,12 @@ int task_watch_snapshot(struct task_watch *watch, const struct task_limits *limi
 int task_frame_local(struct task_watch *watch, const struct task_info *task, size_t frame,
 		     uint32_t local, uint64_t *ret_object);
 
+/*
+ * Is a task of the last snapshot inside of `async with` of a lock, or of a condition with
+ * that lock?  What it entered is on the stack of the frame until it leaves.
+ */
+bool task_is_inside(struct task_watch *watch, const struct task_info *task, uint64_t lock);
+
 /* The coroutine of frames[`frame`], which tells one call of a function from the next; 0: none. */
 uint64_t task_frame_object(const struct task_watch *watch, const struct task_info *task,
 			   size_t frame);
@@ -148,5 +154,11 @@ struct task_wait {
 bool task_wait_find(const struct task_info *task, const struct frame *frames, size_t count,
 		    struct task_wait *ret_wait);
 const char *task_wait_name(enum task_wait_kind kind);
+
+/*
+ * Is the lock that frames[`acquire`] waits for taken by the application itself?  Those of
+ * libraries guard connections: who waits there waits for a peer.
+ */
+bool task_lock_is_own(const struct frame *frames, size_t count, size_t acquire);
 
 #endif

@@ -404,9 +404,13 @@ static void kinds_and_frees(void **state)
 
 	(void)state;
 	for (int kind = 0; kind < FINDING_KIND_COUNT; kind++) {
+		const struct finding of = { .kind = (enum finding_kind)kind };
+
 		assert_non_null(strstr(report_schema, finding_kind_name(kind)));
-		assert_true(strlen(finding_kind_text(kind)) > 0);
+		assert_true(strlen(finding_text(&of)) > 0);
 	}
+	for (int kind = 0; kind <= VERDICT_healthy; kind++)
+		assert_non_null(strstr(report_schema, verdict_kind_name(kind)));
 	finding.stacks = calloc(2, sizeof(*finding.stacks));
 	assert_non_null(finding.stacks);
 	finding.stack_count = 2;

@@ -18,6 +18,7 @@ static const struct pool_signature *signature_of(enum pool_class class)
 	} rows[] = {
 		[POOL_THREADS] = { "/p/anyio/_backends/_asyncio.py", "CapacityLimiter.acquire" },
 		[POOL_DATABASE] = { "/p/asyncpg/pool.py", "Pool._acquire" },
+		[POOL_LOCK] = { "/p/anyio/_backends/_asyncio.py", "Lock.acquire" },
 		[POOL_HTTP] = { "/p/httpcore/_async/connection_pool.py",
 				"AsyncConnectionPool.handle_async_request" },
 	};
@@ -26,8 +27,10 @@ static const struct pool_signature *signature_of(enum pool_class class)
 	const struct code_info pool = { .file = rows[class].file, .function = "x",
 					.qualname = rows[class].qualname,
 					.origin = CODE_LIBRARY };
-	const struct frame frames[] = { { .code = &leaf }, { .code = &pool } };
-	const struct pool_frames of = { .items = frames, .count = 2 };
+	const struct code_info app = { .file = "/srv/app.py", .qualname = "app",
+				       .function = "app", .origin = CODE_APPLICATION };
+	const struct frame frames[] = { { .code = &leaf }, { .code = &pool }, { .code = &app } };
+	const struct pool_frames of = { .items = frames, .count = 3 };
 	const struct task_info task = { .state = TASK_PENDING, .end = TASK_END_FUTURE };
 	const struct pool_signature *signature = pool_match(&task, &of, &(size_t){ 0 });
 
@@ -123,6 +126,51 @@ static void connections_name_the_line_that_waits(void **state)
 	assert_int_equal(finding->pool->holder_count, 1);
 	assert_string_equal(finding->pool->holders[0].place.qualname, "render");
 	assert_int_equal(finding->pool->holders[0].since_ns, 80 * MS);
+}
+
+static void convoys_name_the_line_that_waits_and_the_holder(void **state)
+{
+	struct case_state *t = *state;
+	const struct pool_holder holder = { .route = "/b", .method = "GET", .place = busy,
+					    .since_ns = 80 * MS };
+	const struct finding *finding;
+	struct pool_row *row;
+	uint32_t pool;
+
+	row = row_made(t, POOL_LOCK, 7, &pool);
+	row->name = NULL;
+	pools_note(row, &(struct pool_numbers){ 1, 1, 5 }, 5);
+	pools_hold(row, &holder);
+	wait_for(t, pool, "/a", 60, 3);
+	wait_for(t, pool, "/a", 120, 3);
+	wait_for(t, pool, "/a", 30, 2);	/* short */
+	none(t);	/* two met at it */
+	wait_for(t, pool, "/a", 90, 3);
+	finding = only(t, FINDING_lock_wait);
+	assert_string_equal(finding->culprit.qualname, "totals");
+	assert_string_equal(finding->route, "/a");
+	assert_int_equal(finding->count, 3);
+	assert_int_equal(finding->duration.p50, 90 * MS);
+	assert_false(finding->blocks_loop);
+	assert_string_equal(finding->pool->kind, "anyio.Lock");
+	assert_int_equal(finding->pool->size, 1);
+	assert_string_equal(finding->pool->holders[0].route, "/b");
+	assert_string_equal(finding->pool->holders[0].place.qualname, "render");
+	assert_non_null(strstr(finding_text(finding), "requests wait for each other"));
+}
+
+static void many_locks_are_bounded(void **state)
+{
+	struct case_state *t = *state;
+
+	for (uint64_t i = 1; i <= POOLS_LOCKS; i++)
+		assert_int_equal(pools_row(&t->window.pools, 7, signature_of(POOL_LOCK), i << 12),
+				 i);
+	assert_int_equal(pools_row(&t->window.pools, 7, signature_of(POOL_LOCK), 1), 0);
+	assert_int_equal(t->window.pools.lost, 1);
+	assert_int_equal(pools_row(&t->window.pools, 7, signature_of(POOL_LOCK), 1 << 12), 1);
+	assert_int_equal(pools_row(&t->window.pools, 7, signature_of(POOL_HTTP), 1),
+			 POOLS_LOCKS + 1);
 }
 
 static void threads_name_what_occupies_them(void **state)
@@ -302,6 +350,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(momentary_waits_are_silent, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(connections_name_the_line_that_waits, begin_pools,
 						finish),
+		cmocka_unit_test_setup_teardown(convoys_name_the_line_that_waits_and_the_holder,
+						begin_pools, finish),
+		cmocka_unit_test_setup_teardown(many_locks_are_bounded, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_name_what_occupies_them, begin_pools,
 						finish),
 		cmocka_unit_test_setup_teardown(numbers_that_are_not_known, begin_pools, finish),

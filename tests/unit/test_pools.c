@@ -115,6 +115,8 @@ static struct pool_frames chain_of(const struct chain *chain)
 #define WAIT_FOR { "/usr/lib/python3.12/asyncio/tasks.py", "wait_for" }
 #define LIMITER_FRAME { PLACES "/anyio/_backends/_asyncio.py", \
 			"CapacityLimiter.acquire_on_behalf_of" }
+#define LOCK { "/usr/lib/python3.12/asyncio/locks.py", "Lock.acquire" }
+#define ENTER { "/usr/lib/python3.12/asyncio/locks.py", "_ContextManagerMixin.__aenter__" }
 #define ACQUIRE { PLACES "/asyncpg/pool.py", "Pool._acquire" }
 #define APP { "/srv/app.py", "handler" }
 
@@ -169,6 +171,19 @@ static void test_match(void **state)
 		  { WAIT_FOR, { PLACES "/aiohttp/connector.py",
 				"BaseConnector._wait_for_available_connection" } } },
 		{ NULL, 0, { { "/usr/lib/python3.12/asyncio/tasks.py", "sleep" }, APP } },
+		{ "asyncio.Lock", 0, { LOCK, ENTER, APP } },
+		{ "asyncio.Lock", 0, { LOCK, CONDITION, APP } },
+		/* to be notified, a library's own lock, a pool's */
+		{ NULL, 0, { CONDITION, APP } },
+		{ NULL, 0, { LOCK, ENTER, { PLACES "/httpcore/_async/http2.py", "read" }, APP } },
+		{ NULL, 0, { LOCK } },
+		{ "aiomysql", 2, { LOCK, CONDITION,
+				   { PLACES "/aiomysql/pool.py", "Pool._acquire" }, APP } },
+		{ "anyio.Lock", 0,
+		  { { PLACES "/anyio/_backends/_asyncio.py", "Lock.acquire" },
+		    { PLACES "/anyio/_core/_synchronization.py", "Lock.__aenter__" }, APP } },
+		{ "anyio.Lock", 1,
+		  { EVENT, { PLACES "/anyio/_core/_synchronization.py", "Lock.acquire" }, APP } },
 	};
 	const struct task_info task = { .state = TASK_PENDING, .end = TASK_END_FUTURE };
 	struct task_info ready = task;
@@ -223,6 +238,9 @@ static void check_numbers(void)
 		QUEUE, { PLACES "/sqlalchemy/util/concurrency.py", "greenlet_spawn" }, { 0 } };
 	static const struct chain mysql[] = {
 		CONDITION, { PLACES "/aiomysql/pool.py", "Pool._acquire" }, { 0 } };
+	static const struct chain lock[] = { LOCK, ENTER, APP, { 0 } };
+	static const struct chain anyio[] = {
+		{ PLACES "/anyio/_backends/_asyncio.py", "Lock.acquire" }, APP, { 0 } };
 	static const struct chain httpx[] = {
 		EVENT, { PLACES "/httpcore/_async/connection_pool.py",
 			 "AsyncConnectionPool.handle_async_request" }, { 0 } };
@@ -261,6 +279,16 @@ static void check_numbers(void)
 	assert_numbers(mysql,
 		       THING({ "_free", deque_of(0, 8) }, { "_used", set_with(tasks_of, 2) },
 			     { "_cond", THING({ "_waiters", deque_of(4, 0) }) }), 8, 2, 4);
+
+	assert_numbers(lock, THING({ "_locked", number(1) }, { "_waiters", deque_of(4, 0) }),
+		       1, 1, 4);
+	assert_numbers(lock, THING({ "_locked", number(0) }, { "_waiters", none() }), 1, 0, 0);
+	assert_numbers(lock, THING({ "locked", number(1) }), 1, -1, -1);
+	assert_numbers(anyio,
+		       THING({ "_owner_task", number(5) }, { "_waiters", deque_of(2, 0) }),
+		       1, 1, 2);
+	assert_numbers(anyio, THING({ "_owner_task", none() }, { "_waiters", deque_of(0, 0) }),
+		       1, 0, 0);
 
 	for (unsigned i = 0; i < 3; i++)
 		requests[i] = THING({ "connection", i ? none() : number(1) });
@@ -420,6 +448,51 @@ static void test_engine(void **state)
 	each_pools(check_engine);
 }
 
+/* What `async with` entered is on the stack, which begins after the only local. */
+static void check_inside(void)
+{
+	uint64_t lock, other, condition, task, frame, names = string("ms"), manager;
+	bool object = layout.frame_stackpointer != LS_ABSENT;
+	const struct task_info *info;
+
+	start();
+	task = waiting_task("one", 3);
+	frame = coroutine_frame(coroutine_of(task, 1));
+	put64((read64(frame + layout.frame_code) & ~3ull) + layout.code_localsplusnames,
+	      tuple(&names, 1));
+	lock = THING({ "_locked", number(1) });
+	other = THING({ "_locked", number(1) });
+	info = first_task();
+	put_local(frame, 1, 0);
+	assert_false(task_is_inside(watch, info, lock));
+	manager = object ? lock : new_method(new_function(code_at_line(5), 0), lock);
+	put_local(frame, 1, manager);
+	assert_true(task_is_inside(watch, info, lock));
+	assert_false(task_is_inside(watch, info, other));
+	/* a local variable says nothing, nor does what is left above the top */
+	put_local(frame, 0, manager);
+	put_local(frame, 1, 0);
+	assert_false(task_is_inside(watch, info, lock));
+	put_local(frame, 0, 0);
+	put_local(frame, 3, manager);
+	assert_false(task_is_inside(watch, info, lock));
+	condition = new_instance_dict("_lock", lock);
+	put_local(frame, 1,
+		  object ? condition : new_method(new_function(code_at_line(5), 0), condition));
+	assert_false(task_is_inside(watch, info, lock));	/* what is no condition may keep one */
+	put64(read64(condition + layout.ob_type) + layout.type_name, text("Condition"));
+	assert_true(task_is_inside(watch, info, lock));
+	assert_false(task_is_inside(watch, info, other));
+	put_local(frame, 1, UNMAPPED);
+	assert_false(task_is_inside(watch, info, lock));
+}
+
+static void test_inside(void **state)
+{
+	(void)state;
+	each_pools(check_inside);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_reach),
 		cmocka_unit_test(test_engine),
+		cmocka_unit_test(test_inside),
 	};
 
 	return cmocka_run_group_tests(tests, image_set_up, image_tear_down);

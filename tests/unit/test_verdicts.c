@@ -255,7 +255,7 @@ static void who_holds_it_is_not_known(void **state)
 	pool_wait(t, pool, 250);
 	judge(t);
 	assert_int_equal(at(0)->kind, VERDICT_pool_exhausted);
-	assert_text(at(0), "pool main (asyncpg, size 2) exhausted, who holds it was not seen; "
+	assert_text(at(0), "pool main (asyncpg, size 2) exhausted, by whom was not seen; "
 			   "1 request slow, up to 251 ms");
 }
 
