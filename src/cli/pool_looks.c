@@ -325,8 +325,9 @@ static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned w
 static void add_holders(const struct pool_looks *looks, struct pool_row *row)
 {
 	for (size_t i = 0; i < looks->holder_count; i++)
-		if (!looks->holders[i].pool && pools_used_by(row, looks->holders[i].holder.route,
-							      looks->holders[i].holder.method))
+		if (!looks->holders[i].pool &&
+		    pools_used_by(row, looks->holders[i].holder.route,
+				  looks->holders[i].holder.method))
 			pools_hold(row, &looks->holders[i].holder);
 }
 

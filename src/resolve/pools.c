@@ -79,7 +79,8 @@ struct pool_signature {
 	{ \
 		.kind = name, .class = POOL_LOCK, .file = path, .qualname = "Lock.acquire", \
 		.beneath = { ASYNCIO, ANYIO }, .means_full = true, \
-		.counts = { { .size = { ONE }, .in_use = { taken }, .waiting = { LENGTH("_waiters") } } } \
+		.counts = { { .size = { ONE }, .in_use = { taken }, \
+			      .waiting = { LENGTH("_waiters") } } } \
 	}
 
 /* aiopg was written after it */

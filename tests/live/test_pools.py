@@ -87,6 +87,9 @@ def test_an_empty_pool(service, name):
     assert finding["pool"]["size"] == finding["pool"]["in_use"] == SIZE
     holders = {holder["route"] for holder in finding["pool"]["holders"]}
     assert holders <= {f"/{name}/{{ms}}"}
+    named = {(v["verdict"], v["finding"]) for v in run.report["verdicts"] if v["finding"]}
+    starved = {pair for pair in named if pair[0] == "cpu_starved"}
+    assert named - starved == {("pool_exhausted", finding["id"])}
     (route,) = [row for row in run.report["routes"] if row["route"] == f"/{name}/{{ms}}"]
     parts = route["time_ms"]
     # Three out of four wait for others: for one of them, or for two or three.
@@ -99,3 +102,4 @@ def test_a_pool_that_suffices(service, name):
     run, said = emptied(service, name, SIZE)
     assert said["in_use"] <= said["size"] == SIZE
     assert [f["kind"] for f in run.report["findings"] if f["kind"] in KINDS] == []
+    assert "pool_exhausted" not in {v["verdict"] for v in run.report["verdicts"]}

@@ -479,7 +479,8 @@ static void check_inside(void)
 	condition = new_instance_dict("_lock", lock);
 	put_local(frame, 1,
 		  object ? condition : new_method(new_function(code_at_line(5), 0), condition));
-	assert_false(task_is_inside(watch, info, lock));	/* what is no condition may keep one */
+	/* what is no condition may keep one */
+	assert_false(task_is_inside(watch, info, lock));
 	put64(read64(condition + layout.ob_type) + layout.type_name, text("Condition"));
 	assert_true(task_is_inside(watch, info, lock));
 	assert_false(task_is_inside(watch, info, other));

@@ -515,10 +515,11 @@ static void one_line_until_it_changes(void **state)
 	judge(t);
 	assert_page(false,
 		    "verdict, for 1.00 s of 10.0 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
-		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
-		    "  0 s to 2 s: healthy\n"
-		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), called by GET /a, "
+		    "called by GET /a, "
 		    "/srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
+		    "  0 s to 2 s: healthy\n"
+		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
+		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
 		    "  3 s to 10 s: healthy, but no request was answered\n");
 	move_to(t, 8400);
 	for (unsigned i = 0; i < 5; i++)
@@ -529,11 +530,11 @@ static void one_line_until_it_changes(void **state)
 		    "verdict, for 2.00 s of 10.0 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
 		    "called by GET /a, /srv/api.py:40 load; 7 requests slow, up to 201 ms\n"
 		    "  0 s to 2 s: healthy\n"
-		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), called by GET /a, "
-		    "/srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
+		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
+		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
 		    "  3 s to 8 s: healthy, but no request was answered\n"
-		    "  8 s to 9 s: dependency 10.0.0.5:5432 slow (median 200 ms), called by GET /a, "
-		    "/srv/api.py:40 load; 5 requests slow, up to 201 ms\n"
+		    "  8 s to 9 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
+		    "called by GET /a, /srv/api.py:40 load; 5 requests slow, up to 201 ms\n"
 		    "  and 1 more change, see -v or --json\n");
 }
 
