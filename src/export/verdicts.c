@@ -271,37 +271,56 @@ static void put_line(struct page *page, const struct report *report, const struc
 		page->error = -ENOMEM;
 }
 
-void text_verdicts(struct page *page, const struct report *report, bool all)
+/* Before the first request and after the last one there is nothing to say. */
+static bool is_idle(const struct verdict *verdict)
 {
-	char from[DURATION_BYTES], to[DURATION_BYTES], mark[2 * DURATION_BYTES + 8];
-	struct verdict worst;
-	uint64_t length;
+	return verdict->finding < 0 && !verdict->requests && !verdict->slow;
+}
 
-	if (!report->verdict_count)
-		return;
-	worst = worst_of(report, &length);
-	if (report->verdict_count == 1) {
-		put_line(page, report, &worst, 0, "verdict: ");
-		return;
-	}
-	snprintf(mark, sizeof(mark), "verdict, for %s of %s: ",
-		 format_duration(length, from, sizeof(from)),
-		 format_duration(report->end_ns - report->start_ns, to, sizeof(to)));
-	put_line(page, report, &worst, 0, mark);
+static void put_changes(struct page *page, const struct report *report, size_t count, bool all)
+{
+	char mark[64];
+	size_t shown = 0;
+
 	for (size_t i = 0; i < report->verdict_count; i++) {
 		const struct verdict *verdict = &report->verdicts[i];
 
-		if (!all && i == SHOWN_CHANGES) {
+		if (is_idle(verdict))
+			continue;
+		if (!all && shown == SHOWN_CHANGES) {
 			fprintf(page->out, "  and %zu more change%s, see -v or --json\n",
-				report->verdict_count - i,
-				report->verdict_count - i == 1 ? "" : "s");
-			break;
+				count - shown, count - shown == 1 ? "" : "s");
+			return;
 		}
+		shown++;
 		snprintf(mark, sizeof(mark), "%.0f s to %.0f s: ",
 			 (double)(verdict->start_ns - report->start_ns) / (double)NS_PER_S,
 			 (double)(verdict->end_ns - report->start_ns) / (double)NS_PER_S);
 		put_line(page, report, verdict, 2, mark);
 	}
+}
+
+void text_verdicts(struct page *page, const struct report *report, bool all)
+{
+	char of[DURATION_BYTES], together[DURATION_BYTES], mark[2 * DURATION_BYTES + 32];
+	struct verdict worst;
+	size_t count = 0;
+	uint64_t length;
+
+	if (!report->verdict_count)
+		return;
+	for (size_t i = 0; i < report->verdict_count; i++)
+		count += !is_idle(&report->verdicts[i]);
+	worst = worst_of(report, &length);
+	if (count <= 1) {
+		put_line(page, report, &worst, 0, "verdict: ");
+		return;
+	}
+	snprintf(mark, sizeof(mark), "verdict, for %s of %s: ",
+		 format_duration(length, together, sizeof(together)),
+		 format_duration(report->end_ns - report->start_ns, of, sizeof(of)));
+	put_line(page, report, &worst, 0, mark);
+	put_changes(page, report, count, all);
 }
 
 /* ---- JSON -------------------------------------------------------------------- */

@@ -515,12 +515,14 @@ static void one_line_until_it_changes(void **state)
 	judge(t);
 	assert_page(false,
 		    "verdict, for 1.00 s of 10.0 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
-		    "called by GET /a, "
-		    "/srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
+		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
 		    "  0 s to 2 s: healthy\n"
 		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
-		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
-		    "  3 s to 10 s: healthy, but no request was answered\n");
+		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n");
+	for (unsigned i = 4; i < 10; i++) {
+		move_to(t, i * 1000 + 500);
+		request(t, "/a", PART_timer_wait, 5);
+	}
 	move_to(t, 8400);
 	for (unsigned i = 0; i < 5; i++)
 		peer_call(t, 200);
@@ -532,10 +534,24 @@ static void one_line_until_it_changes(void **state)
 		    "  0 s to 2 s: healthy\n"
 		    "  2 s to 3 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
 		    "called by GET /a, /srv/api.py:40 load; 2 requests slow, up to 201 ms\n"
-		    "  3 s to 8 s: healthy, but no request was answered\n"
+		    "  3 s to 8 s: healthy\n"
 		    "  8 s to 9 s: dependency 10.0.0.5:5432 slow (median 200 ms), "
 		    "called by GET /a, /srv/api.py:40 load; 5 requests slow, up to 201 ms\n"
 		    "  and 1 more change, see -v or --json\n");
+}
+
+/* Before the first request and after the last one nothing changed. */
+static void idle_at_both_ends(void **state)
+{
+	struct case_state *t = *state;
+
+	move_to(t, 2400);
+	peer_call(t, 200);
+	judge(t);
+	assert_int_equal(report.verdict_count, 3);
+	assert_page(true,
+		    "verdict: dependency 10.0.0.5:5432 slow (median 200 ms), "
+		    "called by GET /a, /srv/api.py:40 load; 1 request slow, up to 201 ms\n");
 }
 
 #define VERDICT_TEST(name) cmocka_unit_test_setup_teardown(name, begin_verdicts, finish_verdicts)
@@ -561,6 +577,7 @@ int main(void)
 		VERDICT_TEST(hours_fit),
 		VERDICT_TEST(an_idle_night),
 		VERDICT_TEST(one_line_until_it_changes),
+		VERDICT_TEST(idle_at_both_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
