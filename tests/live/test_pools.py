@@ -87,9 +87,9 @@ def test_an_empty_pool(service, name):
     assert finding["pool"]["size"] == finding["pool"]["in_use"] == SIZE
     holders = {holder["route"] for holder in finding["pool"]["holders"]}
     assert holders <= {f"/{name}/{{ms}}"}
-    named = {(v["verdict"], v["finding"]) for v in run.report["verdicts"] if v["finding"]}
-    starved = {pair for pair in named if pair[0] == "cpu_starved"}
-    assert named - starved == {("pool_exhausted", finding["id"])}
+    # The peers are slow, too, which is all there is once the last ones have what they need.
+    verdict = max(run.report["verdicts"], key=lambda verdict: verdict["slow_requests"])
+    assert (verdict["verdict"], verdict["finding"]) == ("pool_exhausted", finding["id"])
     (route,) = [row for row in run.report["routes"] if row["route"] == f"/{name}/{{ms}}"]
     parts = route["time_ms"]
     # Three out of four wait for others: for one of them, or for two or three.

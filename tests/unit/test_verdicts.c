@@ -222,8 +222,11 @@ static void blocked_loop_without_requests(void **state)
 	assert_text(at(2), "loop blocked by task sweeper, /srv/app.py:12 work (clock_nanosleep); "
 			   "no request was slow");
 	/* what is too short for a finding is no reason for anything */
-	move_to(t, 5300);
-	add_call(t, 0, 15000);
+	for (unsigned i = 0; i < 4; i++) {
+		t->seq++;
+		move_to(t, 5300 + i * 50);
+		add_call(t, 0, 15000);
+	}
 	judge(t);
 	assert_int_equal(at(3)->kind, VERDICT_healthy);
 	assert_int_equal(at(3)->end_ns, START_NS + LENGTH_NS + 5);
@@ -272,7 +275,7 @@ static void slow_peer(void **state)
 	};
 
 	move_to(t, 1400);
-	peer_call(t, 300);
+	peer_call(t, 250);
 	done.start_ns = t->now - 300 * MS;
 	done.end_ns = t->now;
 	done.parts[PART_dependency_wait] = 300 * MS;
@@ -280,8 +283,8 @@ static void slow_peer(void **state)
 	judge(t);
 	/* the callable that waits for it is found as well, but the peer is the reason */
 	assert_int_equal(report.finding_count, 2);
-	assert_text(at(1), "dependency 10.0.0.5:5432 slow (median 300 ms), called by GET /a, "
-			   "/srv/api.py:40 load; 2 requests slow, up to 301 ms");
+	assert_text(at(1), "dependency 10.0.0.5:5432 slow (median 250 ms), called by GET /a, "
+			   "/srv/api.py:40 load; 2 requests slow, up to 300 ms");
 	/* a callable that does something else */
 	move_to(t, 6400);
 	done.start_ns = t->now - 300 * MS;
@@ -474,6 +477,22 @@ static void hours_fit(void **state)
 	assert_int_equal(t->window.slow.lost, 0);
 }
 
+static void long_slots_are_where_they_were(void **state)
+{
+	struct case_state *t = *state;
+
+	length_ns = 2000 * NS_PER_S;
+	block_at(t, 1001500);
+	block_at(t, 1999500);
+	judge(t);
+	assert_int_equal(t->window.slow.slot_ns, 8 * NS_PER_S);
+	assert_int_equal(report.verdict_count, 4);
+	assert_int_equal(at(1000)->kind, VERDICT_loop_blocked);
+	assert_int_equal(at(1000)->slow, 1);
+	assert_int_equal(at(1008)->kind, VERDICT_healthy);
+	assert_int_equal(at(1992)->kind, VERDICT_loop_blocked);
+}
+
 static void an_idle_night(void **state)
 {
 	struct case_state *t = *state;
@@ -575,6 +594,7 @@ int main(void)
 		VERDICT_TEST(one_incident),
 		VERDICT_TEST(slow_before_the_cause_was_over),
 		VERDICT_TEST(hours_fit),
+		VERDICT_TEST(long_slots_are_where_they_were),
 		VERDICT_TEST(an_idle_night),
 		VERDICT_TEST(one_line_until_it_changes),
 		VERDICT_TEST(idle_at_both_ends),
