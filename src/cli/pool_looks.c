@@ -181,19 +181,17 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 	uint64_t call = 0;
 	uint32_t pool = pool_of(looks, task, frames, &call);
 
+	pool_locks_task(looks, task, activity, &site, pool);
 	if (pool) {
 		note_waiting(looks, pool);
 		if (!look->pool)
 			*look = (struct pool_look){ .pool = pool, .call = call,
 						    .future = task->end_object, .site = site };
-	}
-	if (site.file && looks->holder_count < LOOK_HOLDERS) {
-		looks->holders[looks->holder_count].holder = (struct pool_holder){
+	} else if (site.file && looks->holder_count < LOOK_HOLDERS) {
+		looks->holders[looks->holder_count++] = (struct pool_holder){
 			.route = activity->route.route, .method = activity->route.method,
 			.folded = activity->route.folded, .place = site,
 			.since_ns = looks->snapshot->time_ns - task->since_ns };
-		looks->holders[looks->holder_count].task = task;
-		looks->holders[looks->holder_count++].pool = pool;
 	}
 }
 
@@ -325,31 +323,8 @@ static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned w
 static void add_holders(const struct pool_looks *looks, struct pool_row *row)
 {
 	for (size_t i = 0; i < looks->holder_count; i++)
-		if (!looks->holders[i].pool &&
-		    pools_used_by(row, looks->holders[i].holder.route,
-				  looks->holders[i].holder.method))
-			pools_hold(row, &looks->holders[i].holder);
-}
-
-/*
- * Of a lock it is one, and it is inside of it.  Who took it in another way than by
- * `async with`, or for no request, is not found.
- */
-static void add_lock_holder(const struct pool_looks *looks, struct pool_row *row, uint32_t pool)
-{
-	uint64_t start = thread_cpu_ns(), pause;
-	size_t i = 0;
-
-	if (!row->object || looks->snapshot->time_ns < row->threads_ns)
-		return;
-	for (; i < looks->holder_count; i++)
-		if (looks->holders[i].pool != pool &&
-		    task_is_inside(looks->observed->tasks, looks->holders[i].task, row->object))
-			break;
-	if (i < looks->holder_count)
-		pools_hold(row, &looks->holders[i].holder);
-	pause = (thread_cpu_ns() - start) * THREADS_SHARE;
-	row->threads_ns = monotonic_ns() + (pause > READ_PAUSE_NS ? pause : READ_PAUSE_NS);
+		if (pools_used_by(row, looks->holders[i].route, looks->holders[i].method))
+			pools_hold(row, &looks->holders[i]);
 }
 
 void pool_looks_end(struct pool_looks *looks)
@@ -373,7 +348,7 @@ void pool_looks_end(struct pool_looks *looks)
 			add_holders(looks, row);
 			break;
 		case POOL_LOCK:
-			add_lock_holder(looks, row, looks->pools[i].pool);
+			pool_locks_hold(looks, row, looks->pools[i].pool);
 			break;
 		}
 	}

@@ -5,9 +5,10 @@
 
 #include "aggregate/pools.h"
 #include "cli/observed.h"
+#include "cli/pool_locks.h"
 #include "resolve/pools.h"
 
-#define LOOK_HOLDERS 512	/* tasks of one snapshot that may hold something */
+#define LOOK_HOLDERS 256	/* tasks of one snapshot that may hold something */
 #define LOOK_POOLS 32		/* pools of one snapshot that are waited for */
 
 #define LOOK_QUEUES 16
@@ -37,12 +38,9 @@ struct pool_looks {
 		unsigned waiting;
 	} pools[LOOK_POOLS];
 	size_t pool_count;
-	struct {
-		struct pool_holder holder;
-		const struct task_info *task;
-		uint32_t pool;	/* that it waits for itself, 0: none */
-	} holders[LOOK_HOLDERS];
+	struct pool_holder holders[LOOK_HOLDERS];
 	size_t holder_count;
+	struct lock_tasks lock_tasks;
 	struct executors executors;
 	bool executors_read;
 };
