@@ -124,6 +124,13 @@ static void put_requests(FILE *out, const struct verdict *verdict, const char *w
 		format_duration(verdict->longest_ns, longest, sizeof(longest)));
 }
 
+/* Single ones that lost a moment are what every machine has. */
+static bool is_worth_a_word(const struct verdict *verdict)
+{
+	return verdict->loss < LOSS_COUNT && verdict->slow &&
+	       (verdict->slow * 100 >= verdict->requests || verdict->longest_ns >= NS_PER_S);
+}
+
 static void put_healthy(FILE *out, const struct verdict *verdict)
 {
 	static const char *const lost_to[] = {
@@ -133,7 +140,7 @@ static void put_healthy(FILE *out, const struct verdict *verdict)
 	};
 
 	fputs("healthy", out);
-	if (verdict->loss < LOSS_COUNT && verdict->slow) {
+	if (is_worth_a_word(verdict)) {
 		fputs(" as far as can be seen: ", out);
 		put_requests(out, verdict, "waited");
 		fprintf(out, " %s, and no finding says why", lost_to[verdict->loss]);

@@ -99,8 +99,11 @@ def test_healthy_twin(service, name):
     in_a_row(run)
     assert {v["verdict"] for v in of_the_service(run)} == {"healthy"}, run.report["verdicts"]
     assert {v["finding"] for v in of_the_service(run)} == {None}
-    assert {v["slow_requests"] for v in of_the_service(run)} == {0}, run.report["verdicts"]
-    assert sum(v["requests"] for v in run.report["verdicts"]) > PHASE_S * 10
+    assert {v["text"] for v in of_the_service(run)} == {"healthy"}
+    requests = sum(v["requests"] for v in run.report["verdicts"])
+    assert requests > PHASE_S * 10
+    # A busy machine takes some of them a moment, too little for a finding.
+    assert sum(v["slow_requests"] for v in of_the_service(run)) <= requests / 50
 
 
 def test_it_changes(service):

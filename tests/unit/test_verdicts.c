@@ -383,6 +383,17 @@ static void losses_that_nothing_explains(void **state)
 	assert_int_equal(report.verdicts[0].kind, VERDICT_healthy);
 	assert_text(&report.verdicts[0], "healthy as far as can be seen: 2 requests waited, up to "
 					 "601 ms for something unknown, and no finding says why");
+	/* two of many are no news, but those that hang are */
+	for (unsigned i = 0; i < 200; i++)
+		request(t, "/a", PART_timer_wait, 5);
+	judge(t);
+	assert_int_equal(report.verdicts[0].slow, 2);
+	assert_text(&report.verdicts[0], "healthy");
+	request(t, "/a", PART_other_wait, 1200);
+	judge(t);
+	assert_text(&report.verdicts[0],
+		    "healthy as far as can be seen: 3 requests waited, up to 1.20 s for something "
+		    "unknown, and no finding says why");
 }
 
 static void lost_events_are_said(void **state)
