@@ -54,7 +54,9 @@
 	X(future_loop) X(future_callback0) X(future_callbacks) X(future_state) \
 	X(method_func) X(method_self) X(function_code) X(function_closure) X(function_qualname) \
 	X(function_module) X(cell_ref) X(partial_fn) X(partial_args) X(cfunction_self) \
-	X(weakref_object) X(module_dict) X(module_state) X(property_fget)
+	X(weakref_object) X(module_dict) X(module_state) X(property_fget) \
+	X(queue_list) X(queue_position) \
+	X(queue_get) X(queue_items) X(queue_capacity) X(queue_count)
 
 enum {
 	LS_DICT_VALUES_PTR = 1,	/* 3.11: values at obj-32, dictionary at obj-24 */

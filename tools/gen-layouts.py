@@ -76,6 +76,12 @@ FIELDS = {
     "weakref_object": "weakref.wr_object",
     "module_dict": "module.md_dict",
     "module_state": "module.md_state",
+    "queue_list": "simplequeue.lst",
+    "queue_position": "simplequeue.lst_pos",
+    "queue_get": "simplequeue.get_idx",
+    "queue_items": "simplequeue.items",
+    "queue_capacity": "simplequeue.items_cap",
+    "queue_count": "simplequeue.num_items",
 }
 
 # Struct of the layout -> struct of the JSON file and prefix of its members.

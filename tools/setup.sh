@@ -19,7 +19,7 @@ case $what in
 build) ;;
 demo) packages+=(python3 python3-venv) ;;
 test) packages+=(python3 python3-venv libpython3-dev libcmocka-dev wrk redis-server
-	postgresql openssl debootstrap debian-archive-keyring jq) ;;
+	postgresql mariadb-server openssl debootstrap debian-archive-keyring jq) ;;
 lint) packages+=(python3 python3-venv libcmocka-dev cppcheck shellcheck) ;;
 *)
 	echo "usage: tools/setup.sh [build|demo|test|lint]" >&2
@@ -124,6 +124,7 @@ disable_services() {
 		case $package in
 		redis-server) unit=redis-server.service ;;
 		postgresql) unit=postgresql.service ;;
+		mariadb-server) unit=mariadb.service ;;
 		*) continue ;;
 		esac
 		if command -v systemctl >/dev/null; then

@@ -25,45 +25,12 @@ static struct place site_of(const struct pool_frames *frames)
 	return (struct place){ 0 };
 }
 
-/* asyncio's own calls go to the default executor. */
-static bool in_default_executor(const struct pool_frames *frames)
+static struct executors *executors_of(struct pool_looks *looks)
 {
-	for (size_t i = 0; i < frames->count; i++) {
-		const struct code_info *code = frames->items[i].code;
-
-		if (code->origin == CODE_APPLICATION)
-			return false;
-		if (!strcmp(code->function, "to_thread") || !strcmp(code->function, "getaddrinfo"))
-			return true;
-	}
-	return false;
-}
-
-/*
- * A call that has not begun does not say where it is queued: it is the executor all
- * threads of which there are, if there is only one such.  -1: not known.
- */
-static int executor_of(struct pool_looks *looks, const struct pool_frames *frames)
-{
-	struct executors *executors = &looks->executors;
-	bool own = in_default_executor(frames);
-	int found = -1;
-
-	if (!looks->executors_read && executors_read(looks->observed->target, executors))
-		executors->count = 0;
+	if (!looks->executors_read && executors_read(looks->observed->target, &looks->executors))
+		looks->executors.count = 0;
 	looks->executors_read = true;
-	for (size_t i = 0; i < executors->count; i++) {
-		const struct executor *executor = &executors->items[i];
-
-		if (own != executor->is_default && own)
-			continue;
-		if (executor->size < 0 || executor->threads < executor->size)
-			continue;
-		if (found >= 0)
-			return -1;
-		found = (int)i;
-	}
-	return found;
+	return &looks->executors;
 }
 
 /* The row of a pool that was found; 0: no room. */
@@ -80,14 +47,20 @@ static uint32_t row_of(struct pool_looks *looks, const struct task_info *task,
 	return number;
 }
 
-static uint32_t executor_row(struct pool_looks *looks, const struct pool_frames *frames)
+/* The executor that a queued call waits for; 0: it has begun, or there is no room. */
+static uint32_t executor_row(struct pool_looks *looks, uint64_t call)
 {
-	int at = executor_of(looks, frames);
-	const struct executor *executor = at < 0 ? NULL : &looks->executors.items[at];
-	uint32_t number = pools_row(&looks->observation->window.pools, looks->observed->pid,
-				    executor_signature, executor ? executor->object : 0);
-	struct pool_row *row = pools_at(&looks->observation->window.pools, number);
+	const struct target *target = looks->observed->target;
+	const struct executor *executor = executor_of_call(target, executors_of(looks), call);
+	struct pool_row *row;
+	uint32_t number;
 
+	/* it left its queue meanwhile; else that is one which cannot be read */
+	if (!executor && !executor_call_queued(target, call))
+		return 0;
+	number = pools_row(&looks->observation->window.pools, looks->observed->pid,
+			   executor_signature, executor ? executor->object : 0);
+	row = pools_at(&looks->observation->window.pools, number);
 	if (row && executor)
 		row->name = executor->name;
 	return number;
@@ -133,9 +106,10 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 	size_t at = (task->task >> 4) * 0x9e3779b97f4a7c15ull >> 32 & (LOOK_MEMORY - 1);
 	bool known = memory->items[at].task == task->task &&
 		     memory->items[at].since_ns == task->since_ns;
+	bool queued = false;
 	uint32_t pool = 0;
 
-	if (known && memory->items[at].pool) {
+	if (known && memory->items[at].pool && !memory->items[at].queued) {
 		*ret_call = memory->items[at].call;
 		return memory->items[at].pool;
 	}
@@ -148,13 +122,17 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 		seen.call = known ? memory->items[at].call
 				  : executor_call(target, &observed->config, task);
 	}
+	/* it may begin at any time without a trace in the chain */
+	if (!seen.signature && seen.call && executor_call_queued(target, seen.call)) {
+		queued = true;
+		pool = known ? memory->items[at].pool : 0;
+		pool = pool ? pool : executor_row(looks, seen.call);
+	}
 	memory->items[at].task = task->task;
 	memory->items[at].since_ns = task->since_ns;
 	memory->items[at].call = *ret_call = seen.call;
 	memory->items[at].pool = pool;
-	/* it may begin at any time without a trace in the chain */
-	if (!seen.signature && seen.call && executor_call_queued(target, seen.call))
-		pool = executor_row(looks, frames);
+	memory->items[at].queued = queued;
 	return pool;
 }
 
@@ -217,13 +195,13 @@ static bool is_worker(const struct pool_row *row, const struct activity *activit
 	return false;
 }
 
-static bool is_of_executor(const struct pool_looks *looks, const struct pool_row *row,
-			   uint64_t ident)
+static bool is_of_executor(struct pool_looks *looks, const struct pool_row *row, uint64_t ident)
 {
-	const struct executors *executors = &looks->executors;
+	const struct executors *executors;
 
 	if (pool_class(row->signature) != POOL_EXECUTOR || !row->object)
 		return true;
+	executors = executors_of(looks);
 	for (size_t i = 0; i < executors->thread_count; i++)
 		if (executors->threads[i].ident == ident)
 			return executors->items[executors->threads[i].executor].object ==
@@ -291,17 +269,6 @@ static void look_at_threads(struct pool_looks *looks, struct pool_row *row)
 
 /* ---- pools --------------------------------------------------------------------- */
 
-/* Its queue is not empty: all of its threads are busy. */
-static struct pool_numbers numbers_of_executor(const struct pool_looks *looks, uint64_t object)
-{
-	struct pool_numbers numbers = { -1, -1, -1 };
-
-	for (size_t i = 0; i < looks->executors.count; i++)
-		if (object && looks->executors.items[i].object == object)
-			numbers.size = numbers.in_use = looks->executors.items[i].size;
-	return numbers;
-}
-
 static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned waiting)
 {
 	struct pool_numbers numbers;
@@ -312,7 +279,7 @@ static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned w
 		return;
 	}
 	if (pool_class(row->signature) == POOL_EXECUTOR)
-		numbers = numbers_of_executor(looks, row->object);
+		numbers = executor_numbers(looks->observed->target, row->object);
 	else
 		numbers = pool_read(&looks->observed->target->py, row->signature, row->object);
 	pools_note(row, &numbers, waiting);

@@ -19,7 +19,8 @@ struct pool_memory {
 	struct {
 		uint64_t task, since_ns;	/* of the chain */
 		uint64_t call;
-		uint32_t pool;		/* 0: none, or of an executor */
+		uint32_t pool;		/* 0: none */
+		bool queued;		/* in an executor: it may have begun since */
 	} items[LOOK_MEMORY];
 	struct {
 		uint64_t queue, until_ns;	/* then it is looked for again */

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Executors with threads, from the module that knows all their threads. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/intern.h"
 #include "base/mem.h"
 #include "discover/target.h"
+#include "resolve/executor_queue.h"
 #include "resolve/pools.h"
 
 #define CLOSURE_MAX 8
+#define READ_TRIES 3
+
+/* From then on a thread is counted as idle when it waits, before it was after each call. */
+#define IDLE_IS_EXACT 0x030c
 
 struct reading {
 	const struct target *target;
@@ -38,8 +45,7 @@ static void name_executor(const struct py_reader *py, struct executor *executor)
 
 	if (!py_instance_attribute(py, executor->object, "_thread_name_prefix", &prefix))
 		text = py_string_intern(py, prefix);
-	executor->is_default = text && !strcmp(text, "asyncio");
-	if (executor->is_default)
+	if (text && !strcmp(text, "asyncio"))
 		text = intern("default executor");
 	executor->name = text && text[0] ? text : intern("ThreadPoolExecutor");
 }
@@ -47,20 +53,13 @@ static void name_executor(const struct py_reader *py, struct executor *executor)
 /* The place of an executor among those found; -1: there is no room. */
 static int executor_at(const struct py_reader *py, struct executors *executors, uint64_t object)
 {
-	struct executor executor = { .object = object, .size = -1, .threads = -1 };
-	int64_t threads = 0;
-	uint64_t set;
+	struct executor executor = { .object = object };
 
 	for (size_t i = 0; i < executors->count; i++)
 		if (executors->items[i].object == object)
 			return (int)i;
 	if (executors->count == EXECUTORS_MAX)
 		return -1;
-	if (read_int(py, object, "_max_workers", &executor.size))
-		executor.size = -1;
-	if (!py_instance_attribute(py, object, "_threads", &set) &&
-	    !py_set_walk(py, set, count_item, &threads))
-		executor.threads = threads;
 	name_executor(py, &executor);
 	executors->items[executors->count] = executor;
 	return (int)executors->count++;
@@ -73,7 +72,7 @@ static int take_thread(void *context, uint64_t key, uint64_t value)
 	const struct target *target = reading->target;
 	const struct py_reader *py = &target->py;
 	struct executors *executors = reading->executors;
-	uint64_t thread, arguments, reference, executor;
+	uint64_t thread, arguments, reference, executor, queue;
 	int64_t ident;
 	int at;
 
@@ -82,7 +81,7 @@ static int take_thread(void *context, uint64_t key, uint64_t value)
 	    py_instance_attribute(py, thread, "_args", &arguments) ||
 	    py_sequence_item(py, arguments, 0, &reference) ||
 	    mem_read_u64(target->mem, reference + target->layout.weakref_object, &executor) ||
-	    !py_is(py, executor, "ThreadPoolExecutor"))
+	    py_instance_attribute(py, executor, "_work_queue", &queue))
 		return 0;
 	at = executor_at(py, executors, executor);
 	if (at < 0 || executors->thread_count == EXECUTOR_THREADS ||
@@ -106,6 +105,87 @@ int executors_read(const struct target *target, struct executors *ret_executors)
 		py_instance_attribute(py, threads, "data", &data) ?:
 		py_dict_walk(py, data, take_thread, &reading);
 	return error ? error : ret_executors->count ? 0 : -ENOENT;
+}
+
+/* Calls in the queues of all of them, the newest ones of each. */
+static void read_calls(const struct target *target, struct executors *executors)
+{
+	const struct py_reader *py = &target->py;
+	_cleanup_free_ uint64_t *items = calloc(EXECUTOR_CALLS, sizeof(*items));
+	uint64_t queue;
+	int64_t length;
+	ssize_t count;
+
+	for (size_t i = 0; i < executors->count && items; i++) {
+		if (py_instance_attribute(py, executors->items[i].object, "_work_queue", &queue))
+			continue;
+		count = executor_queue_items(py, queue, items,
+					     EXECUTOR_CALLS - executors->call_count, &length);
+		if (count <= 0 || executor_queue_futures(py, items, (size_t)count))
+			continue;
+		for (ssize_t k = 0; k < count; k++) {
+			if (!items[k])
+				continue;
+			executors->calls[executors->call_count].call = items[k];
+			executors->calls[executors->call_count++].executor = (uint32_t)i;
+		}
+	}
+}
+
+const struct executor *executor_of_call(const struct target *target, struct executors *executors,
+					uint64_t call)
+{
+	if (!executors->calls_read)
+		read_calls(target, executors);
+	executors->calls_read = true;
+	for (size_t i = executors->call_count; i-- > 0;)
+		if (executors->calls[i].call == call)
+			return &executors->items[executors->calls[i].executor];
+	return NULL;
+}
+
+static struct pool_numbers read_once(const struct target *target, uint64_t object)
+{
+	const struct py_reader *py = &target->py;
+	struct pool_numbers numbers = { -1, -1, -1 };
+	int64_t threads = 0, idle;
+	uint64_t set, queue, semaphore;
+
+	if (read_int(py, object, "_max_workers", &numbers.size))
+		numbers.size = -1;
+	if (!py_instance_attribute(py, object, "_work_queue", &queue) &&
+	    executor_queue_items(py, queue, NULL, 0, &numbers.waiting) < 0)
+		numbers.waiting = -1;
+	if (py_instance_attribute(py, object, "_threads", &set) ||
+	    py_set_walk(py, set, count_item, &threads))
+		return numbers;
+	if (target->layout.version < IDLE_IS_EXACT) {
+		if (numbers.waiting > 0)
+			numbers.in_use = threads;
+		return numbers;
+	}
+	if (!py_instance_attribute(py, object, "_idle_semaphore", &semaphore) &&
+	    !read_int(py, semaphore, "_value", &idle) && idle >= 0 && idle <= threads)
+		numbers.in_use = threads - idle;
+	return numbers;
+}
+
+struct pool_numbers executor_numbers(const struct target *target, uint64_t object)
+{
+	static const struct pool_numbers unknown = { -1, -1, -1 };
+	struct pool_numbers numbers, before;
+
+	if (!object)
+		return unknown;
+	numbers = read_once(target, object);
+	for (int try = 1; try < READ_TRIES; try++) {
+		before = numbers;
+		numbers = read_once(target, object);
+		if (before.size == numbers.size && before.in_use == numbers.in_use &&
+		    before.waiting == numbers.waiting)
+			return numbers;
+	}
+	return unknown;
 }
 
 uint64_t executor_call(const struct target *target, const struct process_config *config,

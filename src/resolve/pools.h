@@ -79,12 +79,11 @@ bool pool_has_borrower(const struct py_reader *py, uint64_t limiter, uint64_t ta
 
 #define EXECUTORS_MAX 32
 #define EXECUTOR_THREADS 256	/* of all of them that are kept */
+#define EXECUTOR_CALLS 2048	/* queued ones, the same */
 
 struct executor {
 	uint64_t object;
 	const char *name;	/* interned */
-	bool is_default;	/* of a loop */
-	int64_t size, threads;	/* negative: not known */
 };
 
 struct executors {
@@ -95,6 +94,12 @@ struct executors {
 		uint32_t executor;
 	} threads[EXECUTOR_THREADS];
 	size_t thread_count;
+	struct {
+		uint64_t call;
+		uint32_t executor;
+	} calls[EXECUTOR_CALLS];
+	size_t call_count;
+	bool calls_read;
 };
 
 /* 0; -ENOENT: there are none. */
@@ -103,6 +108,13 @@ int executors_read(const struct target *target, struct executors *ret_executors)
 /* The executor's future of a call that a task waits for; 0: it waits for none. */
 uint64_t executor_call(const struct target *target, const struct process_config *config,
 		       const struct task_info *task);
+
+/* The executor in whose queue it is; NULL: in none of those. */
+const struct executor *executor_of_call(const struct target *target, struct executors *executors,
+					uint64_t call);
+
+/* Threads there may be, those that work, calls in its queue. */
+struct pool_numbers executor_numbers(const struct target *target, uint64_t object);
 
 /* It has not begun. */
 bool executor_call_queued(const struct target *target, uint64_t call);

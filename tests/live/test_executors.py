@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several executors of every CPython: in which one a call is queued, and how many are."""
+
+import pytest
+from harness import SERVICES, Service, attached, drive, get
+
+HELD_MS = 400
+#: Name -> route, threads, calls at the same time.
+BUSY = {
+    "reports": ("reports", 2, 9),
+    "mails": ("mails", 1, 6),
+    "default executor": ("default", 3, 5),
+}
+
+
+def line_of(name):
+    lines = (SERVICES / "executors.py").read_text().splitlines()
+    return next(n for n, text in enumerate(lines, 1) if text.endswith(f"  # {name}"))
+
+
+@pytest.fixture
+def service(interpreter, loop):
+    with Service("executors:app", loop=loop, interpreter=interpreter) as service:
+        yield service
+
+
+def observed(service, calls):
+    """Report and own numbers of a moment in which so many calls of each route are made."""
+    paths = [f"/{route}/{HELD_MS}" for route, count in calls.items() for _ in range(count)]
+    get(service, "/reset")
+    with attached(service) as run:
+        drive(service, paths, concurrency=len(paths))
+        said = get(service, "/numbers").json()
+    return run, said
+
+
+def test_queues_of_every_interpreter(service):
+    run, said = observed(service, {route: count for route, _, count in BUSY.values()})
+    pools = {pool["name"]: pool for pool in run.report["pools"] if pool["kind"] == "executor"}
+    assert set(pools) == set(BUSY)
+    for name, (_, threads, calls) in BUSY.items():
+        assert said[name]["waiting"] == calls - threads
+        assert pools[name]["waiters_max"] == said[name]["waiting"]
+        assert pools[name]["size"] == pools[name]["in_use_max"] == said[name]["size"]
+    found = run.findings("executor_exhaustion")
+    assert {f["pool"]["name"]: (f["route"], f["culprit"]["line"]) for f in found} == {
+        name: (f"/{route}/{{ms}}", line_of(name)) for name, (route, *_) in BUSY.items()
+    }
+
+
+def test_threads_that_suffice(service):
+    run, said = observed(service, {route: threads for route, threads, _ in BUSY.values()})
+    assert run.findings("executor_exhaustion") == []
+    assert all(numbers["waiting"] == 0 for numbers in said.values())
