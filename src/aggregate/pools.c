@@ -80,7 +80,8 @@ void pools_hold(struct pool_row *row, const struct pool_holder *holder)
 	for (size_t i = 0; i < row->holder_count && !to; i++) {
 		struct pool_holder *other = &row->holders[i];
 
-		if (same(other->route, holder->route) && same(other->method, holder->method) &&
+		if (other->waits == holder->waits && same(other->route, holder->route) &&
+		    same(other->method, holder->method) &&
 		    same_place(&other->place, &holder->place))
 			to = other;
 		if (other->count < least->count)

@@ -37,6 +37,7 @@ struct pool_holder {
 	struct place place;	/* where it is while it holds */
 	uint64_t count;		/* how often it was seen */
 	uint64_t since_ns;	/* for how long it was held, at most; 0: not known */
+	bool waits;		/* a thread that only waits for another pool */
 };
 
 struct pool_row {
@@ -54,6 +55,7 @@ struct pool_row {
 	size_t holder_count;
 	uint64_t lost;		/* waits from places beyond POOL_SITES */
 	uint64_t read_ns, threads_ns;	/* when it is to be looked at again */
+	uint64_t threads_cost_ns;	/* of the last look at its threads */
 };
 
 struct pool_rows {

@@ -34,9 +34,40 @@ void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64
 		return;
 	if (wait->ran_ns)
 		done.end_ns = wait->ran_ns;
+	if (wait->look.thread && request->thread_waits.count < POOL_THREAD_WAITS)
+		request->thread_waits.items[request->thread_waits.count++] =
+			(struct time_span){ done.start_ns, done.end_ns };
 	*wait = (struct open_pool_wait){ .before = wait->look.pool, .before_ns = wait->seen_ns };
 	if (done.end_ns > done.start_ns && tracker->sink.on_pool_wait)
 		tracker->sink.on_pool_wait(tracker->sink.context, &done);
+}
+
+int pool_wait_thread_done(struct tracker *tracker, struct open_request *request, uint64_t start,
+			  uint64_t end)
+{
+	const struct open_pool_wait *open = &request->pool_wait;
+	struct thread_waits *waits = &request->thread_waits;
+	int error = 0;
+
+	/* it had what it waited for since some time after the last look */
+	if (open->look.thread && end > open->seen_ns)
+		pool_wait_end(tracker, request, open->seen_ns + (end - open->seen_ns) / 2, false);
+	for (size_t i = 0; i < waits->count && !error; i++) {
+		struct time_span wait = waits->items[i];
+
+		if (wait.start_ns < start)
+			wait.start_ns = start;
+		if (wait.end_ns > end)
+			wait.end_ns = end;
+		if (wait.start_ns >= wait.end_ns)
+			continue;
+		error = timeline_add(&request->timeline, PART_thread_run, start, wait.start_ns) ?:
+			timeline_add(&request->timeline, PART_pool_wait, wait.start_ns,
+				     wait.end_ns);
+		start = wait.end_ns;
+	}
+	waits->count = 0;
+	return error ? error : timeline_add(&request->timeline, PART_thread_run, start, end);
 }
 
 /*
@@ -65,6 +96,8 @@ void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
 		return;
 	from = request->wait_from_ns ? request->wait_from_ns : request->start_ns;
 	if (!wait->look.pool) {
+		if (look->since_ns > from)
+			from = look->since_ns;
 		wait->start_ns = from && from < now ? from : now;
 		wait->look = *look;
 	}

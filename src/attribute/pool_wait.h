@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "attribute/activity.h"
+#include "attribute/timeline.h"
 
 /* What a snapshot says of a request that waits for a pool. */
 struct pool_look {
@@ -15,6 +16,8 @@ struct pool_look {
 	bool full;		/* nothing was left of it */
 	uint64_t call, future;	/* call of the pool's function, what it awaits: tell waits apart */
 	struct place site;	/* innermost application frame; file NULL: there is none */
+	uint64_t since_ns;	/* it did not wait before, 0: not known */
+	bool thread;		/* it is a thread of it that waits */
 };
 
 /* A wait as it is handed on. */
@@ -27,6 +30,14 @@ struct pool_wait {
 	unsigned seen, full;	/* snapshots that saw it, and in which nothing was left */
 	bool again;		/* its request has waited for this pool before */
 	bool ongoing;
+};
+
+#define POOL_THREAD_WAITS 16	/* of one call of a thread */
+
+/* When a request's threads have waited for pools. */
+struct thread_waits {
+	struct time_span items[POOL_THREAD_WAITS];
+	size_t count;
 };
 
 /* The wait of a request that is going on; zeroed: none is. */
@@ -44,6 +55,13 @@ struct tracker;
 
 /* Its code had the loop, or a part of it. */
 void pool_wait_ran(struct open_request *request, uint64_t at_ns);
+
+/*
+ * A thread of it has run from start to end: that is its code's time, but for what it
+ * waited for pools.  0 or -ENOMEM.
+ */
+int pool_wait_thread_done(struct tracker *tracker, struct open_request *request, uint64_t start_ns,
+			  uint64_t end_ns);
 
 /* It was last known to wait for a pool at that time, 0: it never was. */
 uint64_t pool_wait_known_until(const struct open_request *request);

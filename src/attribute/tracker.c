@@ -123,8 +123,9 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 				? pool_wait_known_until(request)
 				: request->start_ns;
 	error = timeline_left(&request->timeline, request->pid, request->tid, start,
-			      &tracker->steps) ?:
-		timeline_add(&request->timeline, PART_thread_run, start, work->header.time_ns);
+			      &tracker->steps);
+	if (!error)
+		error = pool_wait_thread_done(tracker, request, start, work->header.time_ns);
 	if (!error && activity->code)
 		error = request_callable(request, activity->code,
 					 activity->culprit.file ? &activity->culprit : NULL,

@@ -51,6 +51,7 @@ struct open_request {
 	uint64_t wait_start_ns, wait_seen_ns;	/* 0: nothing */
 	uint64_t wait_from_ns;		/* what is seen next may have begun then, 0: not known */
 	struct open_pool_wait pool_wait;
+	struct thread_waits thread_waits;
 	struct {
 		struct seen_callable *items;	/* owned */
 		size_t count, capacity;

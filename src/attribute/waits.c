@@ -31,6 +31,7 @@ static const struct {
 	{ "aiohttp/connector.py", "BaseConnector._wait_for_available_connection",
 	  PART_pool_wait },
 	{ "pymongo/asynchronous/pool.py", "Pool._get_conn", PART_pool_wait },
+	{ "asyncio/locks.py", "Semaphore.acquire", PART_pool_wait },
 	/* the other end of the request */
 	{ "uvicorn/protocols/http/httptools_impl.py", "RequestResponseCycle.receive",
 	  PART_client_wait },

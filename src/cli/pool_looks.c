@@ -7,16 +7,13 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "cli/pool_threads.h"
 
 #define READ_PAUSE_NS (20 * NS_PER_MS)	/* numbers of one pool are read at most so often */
 #define READ_SHARE 200		/* of its cost: half a percent of a CPU */
-#define THREADS_PAUSE_NS (50 * NS_PER_MS)	/* the same for stacks of its threads */
-#define THREADS_SHARE 200
-#define THREADS_AT_ONCE 8
-#define THREADS_MAX 512
 #define QUEUE_KNOWN_NS NS_PER_S
 
-static struct place site_of(const struct pool_frames *frames)
+struct place pool_looks_site(const struct pool_frames *frames)
 {
 	for (size_t i = 0; i < frames->count; i++)
 		if (frames->items[i].code->origin == CODE_APPLICATION &&
@@ -25,7 +22,7 @@ static struct place site_of(const struct pool_frames *frames)
 	return (struct place){ 0 };
 }
 
-static struct executors *executors_of(struct pool_looks *looks)
+struct executors *pool_looks_executors(struct pool_looks *looks)
 {
 	if (!looks->executors_read && executors_read(looks->observed->target, &looks->executors))
 		looks->executors.count = 0;
@@ -51,7 +48,8 @@ static uint32_t row_of(struct pool_looks *looks, const struct task_info *task,
 static uint32_t executor_row(struct pool_looks *looks, uint64_t call)
 {
 	const struct target *target = looks->observed->target;
-	const struct executor *executor = executor_of_call(target, executors_of(looks), call);
+	const struct executor *executor =
+		executor_of_call(target, pool_looks_executors(looks), call);
 	struct pool_row *row;
 	uint32_t number;
 
@@ -95,6 +93,42 @@ static uint32_t reach_pool(struct pool_looks *looks, const struct task_info *tas
 	return pool;
 }
 
+/* It is to be read: so many more wait for it, which may be none. */
+static void note(struct pool_looks *looks, uint32_t pool, unsigned waiting)
+{
+	size_t i = 0;
+
+	while (i < looks->pool_count && looks->pools[i].pool != pool)
+		i++;
+	if (i == LOOK_POOLS)
+		return;
+	if (i == looks->pool_count) {
+		looks->pools[looks->pool_count].pool = pool;
+		looks->pools[looks->pool_count++].waiting = 0;
+	}
+	looks->pools[i].waiting += waiting;
+}
+
+void pool_looks_waiting(struct pool_looks *looks, uint32_t pool)
+{
+	note(looks, pool, 1);
+}
+
+/* The pool of a connection that a task uses, where there is no waiting for one; 0: none. */
+static uint32_t used_by(struct pool_looks *looks, const struct task_info *task,
+			const struct pool_frames *frames)
+{
+	struct observed *observed = looks->observed;
+	struct pool_wait_seen seen = { 0 };
+
+	seen.signature = pool_match_use(frames, &seen.frame);
+	if (!seen.signature ||
+	    pool_reach(observed->tasks, observed->target, &observed->config, task, frames, &seen) ||
+	    !seen.object)
+		return 0;
+	return row_of(looks, task, frames, &seen);
+}
+
 /* Number of the pool that a task waits for, 0: it waits for none. */
 static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 			const struct pool_frames *frames, uint64_t *ret_call)
@@ -133,138 +167,34 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 	memory->items[at].call = *ret_call = seen.call;
 	memory->items[at].pool = pool;
 	memory->items[at].queued = queued;
+	if (!known)
+		memory->items[at].used = pool ? 0 : used_by(looks, task, frames);
+	if (memory->items[at].used)
+		note(looks, memory->items[at].used, 0);
 	return pool;
-}
-
-static void note_waiting(struct pool_looks *looks, uint32_t pool)
-{
-	size_t i = 0;
-
-	while (i < looks->pool_count && looks->pools[i].pool != pool)
-		i++;
-	if (i == LOOK_POOLS)
-		return;
-	if (i == looks->pool_count) {
-		looks->pools[looks->pool_count].pool = pool;
-		looks->pools[looks->pool_count++].waiting = 0;
-	}
-	looks->pools[i].waiting++;
 }
 
 void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 		     const struct pool_frames *frames, const struct activity *activity,
 		     struct pool_look *look)
 {
-	struct place site = site_of(frames);
+	struct place site = pool_looks_site(frames);
 	uint64_t call = 0;
 	uint32_t pool = pool_of(looks, task, frames, &call);
 
 	pool_locks_task(looks, task, activity, &site, pool);
 	if (pool) {
-		note_waiting(looks, pool);
+		pool_looks_waiting(looks, pool);
 		if (!look->pool)
 			*look = (struct pool_look){ .pool = pool, .call = call,
 						    .future = task->end_object, .site = site };
 	} else if (site.file && looks->holder_count < LOOK_HOLDERS) {
+		looks->holder_requests[looks->holder_count] = activity->request;
 		looks->holders[looks->holder_count++] = (struct pool_holder){
 			.route = activity->route.route, .method = activity->route.method,
 			.folded = activity->route.folded, .place = site,
 			.since_ns = looks->snapshot->time_ns - task->since_ns };
 	}
-}
-
-/* ---- threads ------------------------------------------------------------------- */
-
-struct thread_look {
-	struct walk_result walk;
-	struct event_call call;
-	struct frame frames[LS_MAX_FRAMES];
-	struct thread_state_ref threads[THREADS_MAX];
-	struct activity activity;
-};
-
-/* Does the stack begin where threads of this kind of pool are given their work? */
-static bool is_worker(const struct pool_row *row, const struct activity *activity)
-{
-	const char *qualname = pool_class(row->signature) == POOL_THREADS ? "WorkerThread.run"
-									  : "_WorkItem.run";
-
-	for (size_t i = activity->frame_count; i-- > 0;)
-		if (!strcmp(activity->frames[i].code->qualname, qualname))
-			return true;
-	return false;
-}
-
-static bool is_of_executor(struct pool_looks *looks, const struct pool_row *row, uint64_t ident)
-{
-	const struct executors *executors;
-
-	if (pool_class(row->signature) != POOL_EXECUTOR || !row->object)
-		return true;
-	executors = executors_of(looks);
-	for (size_t i = 0; i < executors->thread_count; i++)
-		if (executors->threads[i].ident == ident)
-			return executors->items[executors->threads[i].executor].object ==
-			       row->object;
-	return false;
-}
-
-/* What one thread runs for the pool, if it is one of its. */
-static bool look_at_thread(struct pool_looks *looks, struct pool_row *row,
-			   struct thread_look *thread, uint64_t tstate)
-{
-	struct observed *observed = looks->observed;
-	struct activity *activity = &thread->activity;
-	struct pool_holder holder;
-
-	if (walk_thread(observed->target->mem, &observed->config, &observed->roles, tstate, 0,
-			&thread->walk))
-		return false;
-	memset(&thread->call, 0, sizeof(thread->call));
-	thread->call.header.kind = EVENT_CALL;
-	thread->call.header.tgid = (uint32_t)observed->pid;
-	thread->call.header.time_ns = looks->snapshot->time_ns;
-	thread->call.request = thread->walk.request;
-	thread->call.stack = thread->walk.stack;
-	if (attribute_event(&observed->view, &thread->call.header, thread->frames, activity) ||
-	    !is_worker(row, activity) || !activity->culprit.file)
-		return false;
-	if (pool_class(row->signature) == POOL_THREADS && row->object &&
-	    !pool_has_borrower(&observed->target->py, row->object, thread->walk.request.task))
-		return false;
-	holder = (struct pool_holder){
-		.route = activity->route.route, .method = activity->route.method,
-		.folded = activity->route.folded, .place = activity->culprit,
-	};
-	pools_hold(row, &holder);
-	return true;
-}
-
-/* Some of the threads, others each time. */
-static void look_at_threads(struct pool_looks *looks, struct pool_row *row)
-{
-	_cleanup_free_ struct thread_look *thread = NULL;
-	uint64_t start = monotonic_ns(), pause;
-	unsigned looked = 0;
-	ssize_t count;
-	size_t first;
-
-	if (looks->snapshot->time_ns < row->threads_ns)
-		return;
-	thread = malloc(sizeof(*thread));
-	count = thread ? target_thread_states(looks->observed->target, thread->threads,
-					      THREADS_MAX)
-		       : 0;
-	first = count > 0 ? (size_t)(start / NS_PER_MS) % (size_t)count : 0;
-	for (ssize_t i = 0; i < count && looked < THREADS_AT_ONCE; i++) {
-		const struct thread_state_ref *it = &thread->threads[(first + (size_t)i) %
-								     (size_t)count];
-
-		if (is_of_executor(looks, row, it->ident))
-			looked += look_at_thread(looks, row, thread, it->tstate);
-	}
-	pause = (monotonic_ns() - start) * THREADS_SHARE;
-	row->threads_ns = start + (pause > THREADS_PAUSE_NS ? pause : THREADS_PAUSE_NS);
 }
 
 /* ---- pools --------------------------------------------------------------------- */
@@ -285,6 +215,16 @@ static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned w
 	pools_note(row, &numbers, waiting);
 	pause = (monotonic_ns() - start) * READ_SHARE;
 	row->read_ns = start + (pause > READ_PAUSE_NS ? pause : READ_PAUSE_NS);
+}
+
+void pool_looks_not_holding(struct pool_looks *looks, uint64_t request)
+{
+	for (size_t i = looks->holder_count; i-- > 0;) {
+		if (looks->holder_requests[i] != request)
+			continue;
+		looks->holders[i] = looks->holders[--looks->holder_count];
+		looks->holder_requests[i] = looks->holder_requests[looks->holder_count];
+	}
 }
 
 static void add_holders(const struct pool_looks *looks, struct pool_row *row)
@@ -308,10 +248,13 @@ void pool_looks_end(struct pool_looks *looks)
 		switch (pool_class(row->signature)) {
 		case POOL_THREADS:
 		case POOL_EXECUTOR:
-			look_at_threads(looks, row);
+			pool_threads_hold(looks, row);
 			break;
 		case POOL_DATABASE:
 		case POOL_HTTP:
+		case POOL_LIMITER:
+			if (pool_of_threads(row->signature))
+				pool_threads_hold(looks, row);
 			add_holders(looks, row);
 			break;
 		case POOL_LOCK:

@@ -7,11 +7,13 @@
 #include "cli/observed.h"
 #include "cli/pool_locks.h"
 #include "resolve/pools.h"
+#include "resolve/thread_frames.h"
 
 #define LOOK_HOLDERS 256	/* tasks of one snapshot that may hold something */
 #define LOOK_POOLS 32		/* pools of one snapshot that are waited for */
 
 #define LOOK_QUEUES 16
+#define LOOK_THREADS 512	/* threads that are looked at */
 #define LOOK_MEMORY 1024	/* tasks that are remembered, a power of two */
 
 /* What was found out about chains that did not change since; one per process. */
@@ -20,6 +22,7 @@ struct pool_memory {
 		uint64_t task, since_ns;	/* of the chain */
 		uint64_t call;
 		uint32_t pool;		/* 0: none */
+		uint32_t used;		/* one of which it has a connection, 0: not known */
 		bool queued;		/* in an executor: it may have begun since */
 	} items[LOOK_MEMORY];
 	struct {
@@ -27,6 +30,18 @@ struct pool_memory {
 		uint32_t pool;
 	} queues[LOOK_QUEUES];
 	size_t next_queue;
+	struct thread_memory {
+		uint64_t tstate;
+		struct thread_top top;
+		uint32_t pool;		/* 0: it waits for something else */
+		uint64_t slot, mark;	/* what differs in its next wait there, 0: not known */
+		struct place site;
+		uint64_t root, root_serial;
+		uint64_t since_ns;	/* no earlier than that */
+	} threads[LOOK_THREADS];
+	size_t thread_count;
+	uint64_t threads_ns, threads_next_ns;	/* of the last look, when the next one is due */
+	uint64_t threads_cost_ns;	/* of the last one */
 };
 
 /* Of one snapshot of one process. */
@@ -40,6 +55,7 @@ struct pool_looks {
 	} pools[LOOK_POOLS];
 	size_t pool_count;
 	struct pool_holder holders[LOOK_HOLDERS];
+	uint64_t holder_requests[LOOK_HOLDERS];
 	size_t holder_count;
 	struct lock_tasks lock_tasks;
 	struct executors executors;
@@ -50,6 +66,18 @@ struct pool_looks {
 void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 		     const struct pool_frames *frames, const struct activity *activity,
 		     struct pool_look *look);
+
+/* The executors of the process, read once. */
+struct executors *pool_looks_executors(struct pool_looks *looks);
+
+/* The innermost application frame; file NULL: there is none. */
+struct place pool_looks_site(const struct pool_frames *frames);
+
+/* One more waits for that pool. */
+void pool_looks_waiting(struct pool_looks *looks, uint32_t pool);
+
+/* A thread of that request waits for a pool: its tasks hold nothing. */
+void pool_looks_not_holding(struct pool_looks *looks, uint64_t request);
 
 /* All tasks are seen: reads the pools. */
 void pool_looks_end(struct pool_looks *looks);

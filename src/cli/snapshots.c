@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cli/observed.h"
 #include "cli/pool_looks.h"
+#include "cli/pool_threads.h"
 
 #define SNAPSHOT_NS (10 * NS_PER_MS)	/* at most so often */
 #define SNAPSHOT_SHARE 100		/* of its cost: one percent of a CPU */
@@ -17,17 +18,21 @@
 #define SNAPSHOT_TASKS 2000
 #define SNAPSHOT_CHAIN 256
 #define MAX_WAITING 512		/* requests told apart in one snapshot */
+#define MAX_THREAD_WAITS 256	/* threads of theirs that wait for a pool */
 
 /* One request of a snapshot, with what its tasks say together. */
 struct waiting {
 	struct activity activity;
 	struct request_wait wait;
 	struct pool_look pool;	/* that one of its tasks waits for */
+	uint64_t root, root_serial;	/* its first task */
 	bool ready;		/* one of its tasks runs or can go on */
+	bool unsure;		/* a thread of it waited for a pool a while ago */
 };
 
 static struct waiting *waiting_of(struct waiting *items, size_t *count,
-				  const struct activity *activity)
+				  const struct activity *activity,
+				  const struct request_record *request)
 {
 	for (size_t i = 0; i < *count; i++)
 		if (items[i].activity.request == activity->request)
@@ -35,7 +40,9 @@ static struct waiting *waiting_of(struct waiting *items, size_t *count,
 	if (*count == MAX_WAITING)
 		return NULL;
 	items[*count] = (struct waiting){ .activity = *activity,
-					  .wait = { .part = PART_other_wait } };
+					  .wait = { .part = PART_other_wait },
+					  .root = request->root,
+					  .root_serial = request->root_serial };
 	return &items[(*count)++];
 }
 
@@ -54,7 +61,7 @@ static void add_task(struct observed *observed, const struct task_info *task,
 			  &activity);
 	if (!activity.request || activity.websocket)
 		return;
-	waiting = waiting_of(items, count, &activity);
+	waiting = waiting_of(items, count, &activity, task->request);
 	if (!waiting)
 		return;
 	if (task->state == TASK_RUNNING || task->end == TASK_END_NONE) {
@@ -73,6 +80,44 @@ static void add_task(struct observed *observed, const struct task_info *task,
 	wait_add_task(&waiting->wait, task, activity.route.injected, frames, codes, kept);
 }
 
+static void take_thread_wait(struct pool_looks *looks, const struct thread_wait *wait,
+			     struct waiting *items, size_t count)
+{
+	for (size_t i = 0; i < count && wait->root; i++) {
+		struct waiting *item = &items[i];
+
+		if (item->root != wait->root || item->root_serial != wait->root_serial)
+			continue;
+		pool_looks_not_holding(looks, item->activity.request);
+		item->unsure = !wait->look.pool;
+		if (!item->pool.pool)
+			item->pool = wait->look;
+		/* it has its thread */
+		if (item->wait.part == PART_thread_queue) {
+			item->wait.part = PART_pool_wait;
+			item->wait.mark ^= wait->look.call;
+		}
+	}
+}
+
+/* Threads of theirs may wait for a pool, too. */
+static void add_threads(struct pool_looks *looks, struct waiting *items, size_t count)
+{
+	struct thread_wait waits[MAX_THREAD_WAITS];
+	size_t waiting = 0;
+	bool in_thread = false;
+
+	for (size_t i = 0; i < count && !in_thread; i++)
+		in_thread = items[i].wait.part == PART_thread_queue && !items[i].ready;
+	if (in_thread)
+		waiting = pool_threads_waiting(looks, waits, MAX_THREAD_WAITS);
+	for (size_t i = 0; i < waiting; i++) {
+		if (waits[i].look.pool)
+			pool_looks_waiting(looks, waits[i].look.pool);
+		take_thread_wait(looks, &waits[i], items, count);
+	}
+}
+
 /* Which pools they wait for, once those are read. */
 static void say_pools(struct pool_looks *looks, struct waiting *items, size_t count)
 {
@@ -84,6 +129,8 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 						      items[i].pool.pool);
 
 		items[i].pool.full = row && row->full;
+		if (items[i].unsure)
+			continue;
 		tracker_pool_wait(observation->tracker, &items[i].activity, &items[i].pool,
 				  looks->snapshot->time_ns);
 	}
@@ -121,10 +168,12 @@ static void look(struct observation *observation, struct observed *observed, uin
 			if (snapshot->tasks[i].request)
 				add_task(observed, &snapshot->tasks[i], items, &count, looks);
 		of_pools = thread_cpu_ns();
+		add_threads(looks, items, count);
 		say_pools(looks, items, count);
 		of_pools = thread_cpu_ns() - of_pools;
 		for (size_t i = 0; i < count; i++)
-			if (tracker_wait(observation->tracker, &items[i].activity,
+			if (!items[i].unsure &&
+			    tracker_wait(observation->tracker, &items[i].activity,
 					 items[i].ready ? NULL : &items[i].wait,
 					 snapshot->time_ns))
 				log_debug("out of memory: a snapshot of pid %d is not whole",

@@ -179,12 +179,52 @@ static bool same_pool(const struct pool_row *a, const struct pool_row *b)
 	return pool_kind(a->signature) == pool_kind(b->signature) && same(a->name, b->name);
 }
 
+/* Seen most of those that do not only wait themselves. */
 static const struct pool_holder *main_holder(const struct pool_row *row)
 {
-	static const bool none[POOL_HOLDERS];
-	int at = next_holder(row, none);
+	bool taken[POOL_HOLDERS];
+	int at;
 
+	for (size_t i = 0; i < row->holder_count; i++)
+		taken[i] = row->holders[i].waits;
+	at = next_holder(row, taken);
 	return at < 0 ? NULL : &row->holders[at];
+}
+
+/* Does its route wait for connections for too long? */
+static bool lacks_connections(const struct pool_rows *rows, pid_t pid,
+			      const struct pool_holder *holder)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct pool_row *row = rows->items[i];
+
+		if (row->pid != pid || !pool_of_threads(row->signature))
+			continue;
+		for (size_t k = 0; k < row->site_count; k++)
+			if (row->sites[k].late.count && same(row->sites[k].route, holder->route) &&
+			    same(row->sites[k].method, holder->method))
+				return true;
+	}
+	return false;
+}
+
+/*
+ * Threads that are taken because of an empty pool of connections: some wait for it, and most
+ * of them run what waits for it now and then.  More threads would wait as well.
+ */
+static bool is_consequence(const struct pool_rows *rows, const struct pool_row *row)
+{
+	uint64_t waits = 0, lack = 0, all = 0;
+
+	for (size_t i = 0; i < row->holder_count; i++) {
+		const struct pool_holder *holder = &row->holders[i];
+
+		all += holder->count;
+		waits += holder->waits ? holder->count : 0;
+		if (holder->waits || lacks_connections(rows, row->pid, holder))
+			lack += holder->count;
+	}
+	return waits && lack * 2 > all;
 }
 
 static bool same_holder(const struct pool_holder *a, const struct pool_holder *b)
@@ -240,7 +280,8 @@ static int find_occupied(const struct detect_input *input, struct findings *find
 			continue;
 		if (i < first)
 			return 0; /* it is in that one's */
-		error = take_occupied(&to, findings, kind, rows->items[i]);
+		if (!is_consequence(rows, rows->items[i]))
+			error = take_occupied(&to, findings, kind, rows->items[i]);
 	}
 	finish(&to, row);
 	return error;

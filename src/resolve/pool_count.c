@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #define MAX_PATH 64
+#define NO_LIMIT (1ll << 31)	/* redis: nobody asked for one */
 #define MAX_ITEMS 512	/* that are looked at one by one */
 #define TYPE_TUPLE_OR_LIST (1u << 25 | 1u << 26)	/* tp_flags, the same in 3.11 to 3.14 */
 #define TYPE_DICT (1u << 29)
@@ -172,7 +173,7 @@ static int count_term(const struct py_reader *py, const struct count_term *term,
 		return py_long(py, value, ret_count);
 	case COUNT_LIMIT:
 		error = py_long(py, value, ret_count);
-		return error ? error : *ret_count < 0 ? -ENOENT : 0;
+		return error ? error : *ret_count < 0 || *ret_count >= NO_LIMIT ? -ENOENT : 0;
 	case COUNT_LENGTH:
 		return length_of(py, value, ret_count);
 	case COUNT_LENGTHS:

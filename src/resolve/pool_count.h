@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How to count what a pool keeps; between pools.c and pool_count.c only. */
+/* How to count what a pool keeps; between pools.c, pool_table.c and pool_count.c only. */
 #ifndef LS_POOL_COUNT_H
 #define LS_POOL_COUNT_H
 
@@ -13,7 +13,7 @@ enum count_how {
 	COUNT_ONE,	/* always one; has no path */
 	COUNT_PRESENT,	/* one where it is not None */
 	COUNT_INT,
-	COUNT_LIMIT,	/* an int; below zero there is no limit */
+	COUNT_LIMIT,	/* an int; below zero, or huge, there is no limit */
 	COUNT_LENGTH,	/* of a list, tuple, dict, set or deque; None has none */
 	COUNT_LENGTHS,	/* of all values of a dict together */
 	COUNT_LONGEST,	/* of them */

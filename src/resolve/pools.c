@@ -8,116 +8,12 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "discover/target.h"
-#include "resolve/pool_count.h"
+#include "resolve/pool_table.h"
 
-#define VARIANTS 2 /* of one library's versions */
-#define BENEATH 4
 #define READ_TRIES 3
 #define SESSION_ARGUMENTS 2 /* of a function that SQLAlchemy runs: where a session may be */
 
-/* How to get from a frame to its pool. */
-enum reach {
-	REACH_SELF, /* its first argument */
-	REACH_ENGINE, /* SQLAlchemy: the function that its greenlet runs is of a session */
-	REACH_NONE,
-};
-
-struct pool_signature {
-	const char *kind;
-	enum pool_class class;
-	/* end of the file's path, or a part of it that ends in a slash; qualified name */
-	const char *file, *qualname;
-	/* what may be between that frame and the future, by a part of the path */
-	const char *beneath[BENEATH];
-	enum reach reach;
-	bool means_full;
-	struct pool_counts counts[VARIANTS];
-};
-
 #define ASYNCIO "/asyncio/"
-#define ANYIO "/anyio/"
-
-#define INT(path) \
-	{ \
-		COUNT_INT, 1, path, NULL \
-	}
-#define LIMIT(path) \
-	{ \
-		COUNT_LIMIT, 1, path, NULL \
-	}
-#define CAPACITY(path) \
-	{ \
-		COUNT_CAPACITY, 1, path, NULL \
-	}
-#define LENGTH(path) \
-	{ \
-		COUNT_LENGTH, 1, path, NULL \
-	}
-#define LESS_LENGTH(path) \
-	{ \
-		COUNT_LENGTH, -1, path, NULL \
-	}
-
-#define LIMITER(name) \
-	{ \
-		.kind = "anyio", .class = POOL_THREADS, .file = "anyio/_backends/_asyncio.py", \
-		.qualname = name, .beneath = { ASYNCIO, ANYIO }, .means_full = true, \
-		.counts = { { .size = { LIMIT("_total_tokens") }, .in_use = { LENGTH("_borrowers") }, .waiting = { LENGTH("_wait_queue") } } } \
-	}
-
-#define ONE \
-	{ \
-		COUNT_ONE, 1, NULL, NULL \
-	}
-#define PRESENT(path) \
-	{ \
-		COUNT_PRESENT, 1, path, NULL \
-	}
-
-/* A condition's own lock is one as well; to wait for being notified is to wait by design. */
-#define LOCK(name, path, taken) \
-	{ \
-		.kind = name, .class = POOL_LOCK, .file = path, .qualname = "Lock.acquire", \
-		.beneath = { ASYNCIO, ANYIO }, .means_full = true, \
-		.counts = { { .size = { ONE }, .in_use = { taken }, \
-			      .waiting = { LENGTH("_waiters") } } } \
-	}
-
-/* aiopg was written after it */
-#define AIOMYSQL(name) \
-	{ \
-		.kind = name, .class = POOL_DATABASE, .file = name "/pool.py", \
-		.qualname = "Pool._acquire", .beneath = { ASYNCIO }, .means_full = true, \
-		.counts = { { .size = { CAPACITY("_free") }, .in_use = { LENGTH("_used") }, .waiting = { LENGTH("_cond._waiters") } } } \
-	}
-
-static const struct pool_signature rows[] = {
-	LIMITER("CapacityLimiter.acquire_on_behalf_of"),
-	LIMITER("CapacityLimiter.acquire"),
-	{ .kind = "asyncpg", .class = POOL_DATABASE, .file = "asyncpg/pool.py", .qualname = "Pool._acquire", .beneath = { ASYNCIO, "/asyncpg/pool.py", "/asyncpg/compat.py" }, .means_full = true, .counts = { { .size = { LIMIT("_maxsize") }, .in_use = { { COUNT_SET, 1, "_holders", "_in_use" } }, .waiting = { LENGTH("_queue._getters") } } } },
-	/* it may wait for a connection that is being opened, too */
-	{ .kind = "psycopg", .class = POOL_DATABASE, .file = "psycopg_pool/pool_async.py", .qualname = "AsyncConnectionPool.getconn", .beneath = { ASYNCIO, "/psycopg_pool/" }, .counts = { { .size = { LIMIT("_max_size") }, .in_use = { INT("_nconns"), LESS_LENGTH("_pool") }, .waiting = { LENGTH("_waiting") } } } },
-	{ .kind = "sqlalchemy", .class = POOL_DATABASE, .file = "/sqlalchemy/util/", .qualname = "greenlet_spawn", .beneath = { ASYNCIO, "/sqlalchemy/util/compat.py", "/sqlalchemy/util/queue.py" }, .reach = REACH_ENGINE, .means_full = true, .counts = { { .size = { LIMIT("_pool.maxsize"), LIMIT("_max_overflow") }, .in_use = { INT("_pool.maxsize"), LESS_LENGTH("_pool._queue._queue"), INT("_overflow") }, .waiting = { LENGTH("_pool._queue._getters") } } } },
-	AIOMYSQL("aiomysql"),
-	AIOMYSQL("aiopg"),
-	{ .kind = "redis", .class = POOL_DATABASE, .file = "redis/asyncio/connection.py", .qualname = "BlockingConnectionPool.get_connection", .beneath = { ASYNCIO, "/async_timeout/" }, .means_full = true, .counts = { { .size = { LIMIT("max_connections") }, .in_use = { LENGTH("_in_use_connections") }, .waiting = { LENGTH("_condition._waiters") } },
-																											  /* 4.x */
-																											  { .size = { LIMIT("max_connections") }, .in_use = { INT("max_connections"), LESS_LENGTH("pool._queue") }, .waiting = { LENGTH("pool._getters") } } } },
-	{ .kind = "httpx", .class = POOL_HTTP, .file = "httpcore/_async/connection_pool.py", .qualname = "AsyncConnectionPool.handle_async_request", .beneath = { ASYNCIO, ANYIO, "/httpcore/_synchronization.py", "/httpcore/_async/connection_pool.py" }, .means_full = true, .counts = { { .size = { LIMIT("_max_connections") }, .in_use = { LENGTH("_connections") }, .waiting = { { COUNT_UNSET, 1, "_requests", "connection" } } },
-																																			    /* before 1.0 */
-																																			    { .size = { LIMIT("_max_connections") }, .in_use = { LENGTH("_pool") }, .waiting = { { COUNT_UNSET, 1, "_requests", "connection" } } } } },
-	{ .kind = "aiohttp", .class = POOL_HTTP, .file = "aiohttp/connector.py", .qualname = "BaseConnector._wait_for_available_connection", .beneath = { ASYNCIO }, .means_full = true, .counts = { { .size = { LIMIT("_limit") }, .in_use = { LENGTH("_acquired") }, .waiting = { { COUNT_LENGTHS, 1, "_waiters", NULL } }, .key_size = LIMIT("_limit_per_host"), .key_in_use = { COUNT_LONGEST, 1, "_acquired_per_host", NULL } } } },
-	/* after those that use locks themselves */
-	LOCK("asyncio.Lock", "asyncio/locks.py", INT("_locked")),
-	LOCK("anyio.Lock", "anyio/_backends/_asyncio.py", PRESENT("_owner_task")),
-	/* before 4.5 */
-	LOCK("anyio.Lock", "anyio/_core/_synchronization.py", PRESENT("_owner_task")),
-	{ .kind = "executor", .class = POOL_EXECUTOR, .file = "", .qualname = "", .reach = REACH_NONE, .means_full = true },
-};
-
-#define ROWS (sizeof(rows) / sizeof(rows[0]))
-
-const struct pool_signature *const executor_signature = &rows[ROWS - 1];
 
 const char *pool_kind(const struct pool_signature *signature)
 {
@@ -134,6 +30,11 @@ bool pool_wait_means_full(const struct pool_signature *signature)
 	return signature->means_full;
 }
 
+bool pool_of_threads(const struct pool_signature *signature)
+{
+	return signature->thread;
+}
+
 static bool is_frame(const struct pool_signature *row, const struct code_info *code)
 {
 	/* a folder: the file was renamed from one version to the next */
@@ -145,7 +46,7 @@ static bool is_frame(const struct pool_signature *row, const struct code_info *c
 
 static bool is_beneath(const struct pool_signature *row, const struct code_info *code)
 {
-	for (size_t i = 0; i < BENEATH && row->beneath[i]; i++)
+	for (size_t i = 0; i < POOL_BENEATH && row->beneath[i]; i++)
 		if (strstr(code->file, row->beneath[i]))
 			return code->origin != CODE_APPLICATION;
 	return false;
@@ -161,12 +62,15 @@ static bool in_queue(const struct pool_frames *frames, size_t count)
 	return false;
 }
 
-static const struct pool_signature *match(const struct pool_frames *frames, size_t *ret_frame)
+static const struct pool_signature *match(const struct pool_frames *frames, bool thread, bool use,
+					  size_t *ret_frame)
 {
-	for (size_t r = 0; r + 1 < ROWS; r++) {
-		const struct pool_signature *row = &rows[r];
+	for (size_t r = 0; r < pool_table_size; r++) {
+		const struct pool_signature *row = &pool_table[r];
 		size_t i = 0;
 
+		if (row->thread != thread || row->use != use)
+			continue;
 		while (i < frames->count && !is_frame(row, frames->items[i].code) &&
 		       is_beneath(row, frames->items[i].code))
 			i++;
@@ -247,7 +151,25 @@ const struct pool_signature *pool_match(const struct task_info *task,
 	if (task->state == TASK_RUNNING || task->end == TASK_END_NONE ||
 	    task->end == TASK_END_CUT)
 		return NULL;
-	return match(frames, ret_frame);
+	return match(frames, false, false, ret_frame);
+}
+
+const struct pool_signature *pool_match_use(const struct pool_frames *frames, size_t *ret_frame)
+{
+	return match(frames, false, true, ret_frame);
+}
+
+bool pool_thread_waits(const struct code_info *code)
+{
+	return code && !strcmp(code->qualname, "Condition.wait") &&
+	       text_ends_with(code->file, "/threading.py");
+}
+
+const struct pool_signature *pool_match_thread(const struct pool_frames *frames, size_t *ret_frame)
+{
+	return frames->count && pool_thread_waits(frames->items[0].code)
+		       ? match(frames, true, false, ret_frame)
+		       : NULL;
 }
 
 uint64_t pool_queue(struct task_watch *watch, const struct task_info *task,
@@ -270,8 +192,11 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 
 	seen->object = 0;
 	seen->call = task_frame_object(watch, task, frame);
-	if (seen->signature->reach == REACH_SELF) {
+	if (seen->signature->reach != REACH_ENGINE) {
 		error = task_frame_local(watch, task, frame, 0, &seen->object);
+		if (!error && seen->signature->reach == REACH_CLIENT)
+			error = pool_attribute(&target->py, seen->object, seen->signature->path,
+					       &seen->object);
 	} else {
 		error = reach_engine(watch, target, config, task, frame, &seen->object);
 		if (!error)
@@ -280,6 +205,12 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 	}
 	if (error)
 		seen->object = 0;
+	if (seen->signature->type &&
+	    !(seen->object && py_is(&target->py, seen->object, seen->signature->type)))
+		return -ENOENT;
+	if (seen->signature->bounded &&
+	    pool_read(&target->py, seen->signature, seen->object).size < 0)
+		return -ENOENT;
 	return error == -EAGAIN ? error : 0;
 }
 
@@ -301,30 +232,40 @@ static bool is_default_limiter(struct task_watch *watch, const struct target *ta
 	return false;
 }
 
+static const char *own_name(const struct py_reader *py, uint64_t object)
+{
+	const char *text = NULL;
+	uint64_t type, name;
+	char buffer[128];
+
+	if (!py_instance_attribute(py, object, "name", &name))
+		text = py_string_intern(py, name);
+	if (text && text[0])
+		return text;
+	if (py_type(py, object, &type) || py_type_name(py, type, buffer, sizeof(buffer)))
+		return NULL;
+	return intern(buffer);
+}
+
 const char *pool_name(struct task_watch *watch, const struct target *target,
 		      const struct task_info *task, const struct pool_frames *frames,
 		      const struct pool_wait_seen *seen)
 {
-	const struct py_reader *py = &target->py;
-	const char *text = NULL;
-	uint64_t type, name;
-	char buffer[128];
+	const char *name;
 
 	if (!seen->object)
 		return NULL;
 	if (seen->signature->class == POOL_THREADS &&
 	    is_default_limiter(watch, target, task, frames))
 		return intern("default threads");
-	if (!py_instance_attribute(py, seen->object, "name", &name))
-		text = py_string_intern(py, name);
-	if (text && text[0])
-		return text;
-	if (py_type(py, seen->object, &type) || py_type_name(py, type, buffer, sizeof(buffer)))
-		return NULL;
+	name = own_name(&target->py, seen->object);
 	/* its kind says that already */
-	if (seen->signature->class == POOL_LOCK && !strcmp(buffer, "Lock"))
-		return NULL;
-	return intern(buffer);
+	return seen->signature->class == POOL_LOCK && name && !strcmp(name, "Lock") ? NULL : name;
+}
+
+const char *pool_thread_name(const struct target *target, uint64_t object)
+{
+	return object ? own_name(&target->py, object) : NULL;
 }
 
 /* ---- numbers ------------------------------------------------------------------ */
@@ -334,7 +275,7 @@ static struct pool_numbers read_once(const struct py_reader *py,
 {
 	struct pool_numbers numbers = { -1, -1, -1 };
 
-	for (size_t i = 0; i < VARIANTS && (numbers.size < 0 || numbers.in_use < 0); i++)
+	for (size_t i = 0; i < POOL_VARIANTS && (numbers.size < 0 || numbers.in_use < 0); i++)
 		if (signature->counts[i].size[0].how != COUNT_END)
 			numbers = pool_count(py, &signature->counts[i], object);
 	return numbers;

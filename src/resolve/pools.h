@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pools that tasks wait for: which one a suspended task is in, and its numbers as
- * its library keeps them.  A new library is one row of the table in pools.c.
+ * its library keeps them.  A new library is one row of the table in pool_table.c.
  */
 #ifndef LS_POOLS_H
 #define LS_POOLS_H
@@ -12,11 +12,13 @@
 
 #include "resolve/tasks.h"
 
-struct pool_signature;	/* opaque: a row of the table */
+struct pool_signature;	/* opaque: a row of pool_table.c */
 struct target;
 
 /* POOL_LOCK: one task at a time. */
-enum pool_class { POOL_THREADS, POOL_EXECUTOR, POOL_DATABASE, POOL_HTTP, POOL_LOCK };
+enum pool_class {
+	POOL_THREADS, POOL_EXECUTOR, POOL_DATABASE, POOL_HTTP, POOL_LIMITER, POOL_LOCK
+};
 
 /* Negative: not known. */
 struct pool_numbers {
@@ -41,6 +43,9 @@ struct pool_wait_seen {
 const char *pool_kind(const struct pool_signature *signature);
 enum pool_class pool_class(const struct pool_signature *signature);
 
+/* Is it threads that wait for it? */
+bool pool_of_threads(const struct pool_signature *signature);
+
 /* Does its frame say by itself that no connection or thread is left? */
 bool pool_wait_means_full(const struct pool_signature *signature);
 
@@ -48,7 +53,19 @@ bool pool_wait_means_full(const struct pool_signature *signature);
 const struct pool_signature *pool_match(const struct task_info *task,
 					const struct pool_frames *frames, size_t *ret_frame);
 
-/* The pool of a match; -EAGAIN: the task has gone on.  `config` is the target's. */
+/* A pool that raises when it is empty: the task uses what it got of it. */
+const struct pool_signature *pool_match_use(const struct pool_frames *frames, size_t *ret_frame);
+
+/* The same for the stack of a thread; its pool is the first argument of that frame. */
+const struct pool_signature *pool_match_thread(const struct pool_frames *frames, size_t *ret_frame);
+
+/* Is this the innermost frame of a thread that waits? */
+bool pool_thread_waits(const struct code_info *code);
+
+/*
+ * The pool of a match; -EAGAIN: the task has gone on; -ENOENT: it is none.  `config` is
+ * the target's.
+ */
 int pool_reach(struct task_watch *watch, const struct target *target,
 	       const struct process_config *config, const struct task_info *task,
 	       const struct pool_frames *frames, struct pool_wait_seen *seen);
@@ -64,6 +81,8 @@ uint64_t pool_queue(struct task_watch *watch, const struct task_info *task,
 const char *pool_name(struct task_watch *watch, const struct target *target,
 		      const struct task_info *task, const struct pool_frames *frames,
 		      const struct pool_wait_seen *seen);
+
+const char *pool_thread_name(const struct target *target, uint64_t object);
 
 /*
  * Reads the numbers twice; what differs or is not where this version of the library is

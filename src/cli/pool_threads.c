@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/pool_threads.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "base/units.h"
+
+#define WAITING_PAUSE_NS (10 * NS_PER_MS)	/* threads that wait are looked for so often */
+#define WAITING_SHARE 100	/* of its cost: one percent of a CPU */
+#define HOLD_PAUSE_NS (50 * NS_PER_MS)	/* the same for what the others do, for each pool */
+#define HOLD_SHARE 200
+#define HOLD_AT_ONCE 8
+#define FLOAT_VALUE 16		/* Include/cpython/floatobject.h: behind the object's head */
+
+/* A stack, resolved; `at` says which of its records each frame is. */
+struct thread_stack {
+	struct walk_result walk;
+	struct frame frames[LS_MAX_FRAMES];
+	uint32_t at[LS_MAX_FRAMES];
+	size_t count;
+};
+
+static int walk(const struct pool_looks *looks, uint64_t tstate, struct thread_stack *stack)
+{
+	const struct observed *observed = looks->observed;
+	int error = walk_thread(observed->target->mem, &observed->config, &observed->roles, tstate,
+				0, &stack->walk);
+
+	stack->count = 0;
+	for (uint32_t i = 0; !error && i < stack->walk.stack.count; i++)
+		if (code_cache_resolve(observed->view.codes, &stack->walk.stack.frames[i], 1,
+				       &stack->frames[stack->count], 1))
+			stack->at[stack->count++] = i;
+	return error;
+}
+
+static struct pool_frames frames_of(const struct thread_stack *stack)
+{
+	return (struct pool_frames){ stack->frames, stack->at, stack->count };
+}
+
+/*
+ * When to look again.  What is read for the first time is known to the next look: a cost
+ * counts when it lasts.
+ */
+static uint64_t next_look(uint64_t start, uint64_t share, uint64_t least, uint64_t *last_cost)
+{
+	uint64_t cost = monotonic_ns() - start;
+	uint64_t pause = (cost < *last_cost ? cost : *last_cost) * share;
+
+	*last_cost = cost;
+	return start + (pause > least ? pause : least);
+}
+
+/* ---- waiting ------------------------------------------------------------------- */
+
+/* Of the locals of a library's functions: something that each wait has of its own. */
+static const char *const own_locals[] = { "endtime", "pos", "pool_request" };
+
+/* What is in a local's slot: the deadline itself, for a float may be where the last one was. */
+static uint64_t mark_at(const struct target *target, uint64_t slot)
+{
+	uint64_t object = 0, value;
+
+	if (!slot || mem_read_u64(target->mem, slot, &object))
+		return 0;
+	object &= ~(uint64_t)target->layout.stackref_tags;
+	if (py_is(&target->py, object, "float") &&
+	    !mem_read_u64(target->mem, object + FLOAT_VALUE, &value))
+		return value;
+	return object;
+}
+
+static uint64_t slot_of(const struct target *target, const struct thread_stack *stack,
+			const struct thread_top *top, size_t until)
+{
+	const struct py_reader *py = &target->py;
+	uint64_t frame;
+	uint32_t local;
+
+	for (size_t i = 0; i <= until; i++)
+		for (size_t k = 0; k < sizeof(own_locals) / sizeof(own_locals[0]); k++)
+			if (!py_code_local(py, stack->walk.stack.frames[stack->at[i]].code,
+					   own_locals[k], &local) &&
+			    !thread_frame(target, top, stack->at[i], &frame))
+				return frame + target->layout.frame_locals + 8ull * local;
+	return 0;
+}
+
+/* Which pool a thread at `top` waits for; it may be none. */
+static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct thread_top *top,
+		      struct thread_stack *stack, struct thread_memory *to)
+{
+	struct observed *observed = looks->observed;
+	const struct target *target = observed->target;
+	const struct pool_signature *signature;
+	struct pool_frames frames;
+	struct pool_row *row;
+	uint64_t frame, object = 0;
+	size_t at;
+
+	*to = (struct thread_memory){ .tstate = tstate, .top = *top };
+	if (walk(looks, tstate, stack))
+		return;
+	frames = frames_of(stack);
+	signature = pool_match_thread(&frames, &at);
+	if (!signature)
+		return;
+	if (thread_frame(target, top, stack->at[at], &frame) ||
+	    thread_local_object(target, &observed->config, frame, 0, &object))
+		object = 0;
+	to->pool = pools_row(&looks->observation->window.pools, observed->pid, signature, object);
+	row = pools_at(&looks->observation->window.pools, to->pool);
+	if (row && !row->name)
+		row->name = pool_thread_name(target, object);
+	to->slot = slot_of(target, stack, top, at);
+	to->mark = mark_at(target, to->slot);
+	to->site = pool_looks_site(&frames);
+	to->root = stack->walk.request.root;
+	to->root_serial = stack->walk.request.root_serial;
+	/* somewhere between two looks it began to wait */
+	if (observed->pools->threads_ns)
+		to->since_ns = observed->pools->threads_ns +
+			       (looks->snapshot->time_ns - observed->pools->threads_ns) / 2;
+}
+
+static const struct thread_memory *known(const struct pool_memory *memory, uint64_t tstate)
+{
+	for (size_t i = 0; i < memory->thread_count; i++)
+		if (memory->threads[i].tstate == tstate)
+			return &memory->threads[i];
+	return NULL;
+}
+
+static bool same_top(const struct thread_top *a, const struct thread_top *b)
+{
+	return a->frame == b->frame && a->code == b->code && a->instruction == b->instruction &&
+	       a->previous == b->previous;
+}
+
+/* Room for one look at all threads. */
+struct waiting_look {
+	struct thread_state_ref threads[LOOK_THREADS];
+	struct thread_top tops[LOOK_THREADS], again;
+	struct thread_memory now[LOOK_THREADS];
+	struct thread_stack stack;
+};
+
+/* A thread that waits, as it was or as it is found now. False: it has gone on. */
+static bool look_at(struct pool_looks *looks, struct waiting_look *room, size_t thread,
+		    struct thread_memory *to)
+{
+	const struct target *target = looks->observed->target;
+	uint64_t tstate = room->threads[thread].tstate;
+	const struct thread_top *top = &room->tops[thread];
+	const struct thread_memory *before = known(looks->observed->pools, tstate);
+
+	if (before && same_top(&before->top, top) &&
+	    (!before->slot || mark_at(target, before->slot) == before->mark)) {
+		*to = *before;
+		return true;
+	}
+	find_pool(looks, tstate, top, &room->stack, to);
+	return !thread_tops(target, &room->threads[thread], 1, &room->again) &&
+	       same_top(&room->again, top);
+}
+
+static size_t look_at_all(struct pool_looks *looks, struct waiting_look *room,
+			  struct thread_wait *waits, size_t max)
+{
+	struct observed *observed = looks->observed;
+	struct pool_memory *memory = observed->pools;
+	ssize_t count = target_thread_states(observed->target, room->threads, LOOK_THREADS);
+	size_t kept = 0, waiting = 0;
+
+	if (count < 0 || thread_tops(observed->target, room->threads, (size_t)count, room->tops))
+		return 0;
+	for (ssize_t i = 0; i < count; i++) {
+		struct thread_memory *now = &room->now[kept];
+
+		if (!room->tops[i].code ||
+		    !pool_thread_waits(code_cache_get(observed->view.codes, room->tops[i].code,
+						      0)) ||
+		    !look_at(looks, room, (size_t)i, now))
+			continue;
+		kept++;
+		if (!now->pool || waiting == max)
+			continue;
+		waits[waiting++] = (struct thread_wait){
+			.root = now->root, .root_serial = now->root_serial,
+			.look = { .pool = now->pool, .call = now->mark ^ now->top.frame,
+				  .future = now->top.frame, .site = now->site,
+				  .since_ns = now->since_ns, .thread = true } };
+	}
+	memcpy(memory->threads, room->now, kept * sizeof(*room->now));
+	memory->thread_count = kept;
+	return waiting;
+}
+
+/* It is too early to look at them again. */
+static size_t waited_before(const struct pool_memory *memory, struct thread_wait *waits, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < memory->thread_count && count < max; i++)
+		if (memory->threads[i].pool)
+			waits[count++] = (struct thread_wait){
+				.root = memory->threads[i].root,
+				.root_serial = memory->threads[i].root_serial };
+	return count;
+}
+
+size_t pool_threads_waiting(struct pool_looks *looks, struct thread_wait *waits, size_t max)
+{
+	_cleanup_free_ struct waiting_look *room = NULL;
+	struct pool_memory *memory = looks->observed->pools;
+	uint64_t start = monotonic_ns();
+	size_t count;
+
+	if (looks->snapshot->time_ns < memory->threads_next_ns)
+		return waited_before(memory, waits, max);
+	room = malloc(sizeof(*room));
+	if (!room)
+		return 0;
+	count = look_at_all(looks, room, waits, max);
+	memory->threads_ns = looks->snapshot->time_ns;
+	memory->threads_next_ns = next_look(start, WAITING_SHARE, WAITING_PAUSE_NS,
+					    &memory->threads_cost_ns);
+	return count;
+}
+
+/* ---- holding ------------------------------------------------------------------- */
+
+/* Does the stack begin where threads of this kind of pool are given their work? */
+static bool is_worker(const struct pool_row *row, const struct activity *activity)
+{
+	const char *qualname = pool_class(row->signature) == POOL_THREADS ? "WorkerThread.run"
+									  : "_WorkItem.run";
+
+	for (size_t i = activity->frame_count; i-- > 0;)
+		if (!strcmp(activity->frames[i].code->qualname, qualname))
+			return true;
+	return false;
+}
+
+static bool is_of_executor(struct pool_looks *looks, const struct pool_row *row, uint64_t ident)
+{
+	const struct executors *executors;
+
+	if (pool_class(row->signature) != POOL_EXECUTOR || !row->object)
+		return true;
+	executors = pool_looks_executors(looks);
+	for (size_t i = 0; i < executors->thread_count; i++)
+		if (executors->threads[i].ident == ident)
+			return executors->items[executors->threads[i].executor].object ==
+			       row->object;
+	return false;
+}
+
+/* Is what the thread runs of this pool? */
+static bool holds(const struct pool_looks *looks, const struct pool_row *row,
+		  const struct request_record *request, const struct activity *activity,
+		  bool waits)
+{
+	switch (pool_class(row->signature)) {
+	case POOL_THREADS:
+		if (row->object && !pool_has_borrower(&looks->observed->target->py, row->object,
+						      request->task))
+			return false;
+		return is_worker(row, activity);
+	case POOL_EXECUTOR:
+		return is_worker(row, activity);
+	case POOL_DATABASE:
+	case POOL_HTTP:
+	case POOL_LIMITER:
+	case POOL_LOCK:
+		break;
+	}
+	return !waits && activity->request &&
+	       pools_used_by(row, activity->route.route, activity->route.method);
+}
+
+/* What one thread runs for the pool, if it is one of its. */
+static bool look_at_holder(struct pool_looks *looks, struct pool_row *row,
+			   struct thread_stack *stack, uint64_t tstate)
+{
+	struct observed *observed = looks->observed;
+	struct event_call call = { 0 };
+	struct activity activity;
+	struct pool_frames frames;
+	struct pool_holder holder;
+	size_t at;
+	bool waits;
+
+	if (walk(looks, tstate, stack))
+		return false;
+	frames = frames_of(stack);
+	waits = pool_match_thread(&frames, &at) != NULL;
+	call.header.kind = EVENT_CALL;
+	call.header.tgid = (uint32_t)observed->pid;
+	call.header.time_ns = looks->snapshot->time_ns;
+	call.request = stack->walk.request;
+	call.stack = stack->walk.stack;
+	if (attribute_event(&observed->view, &call.header, stack->frames, &activity) ||
+	    !activity.culprit.file || !holds(looks, row, &call.request, &activity, waits))
+		return false;
+	holder = (struct pool_holder){
+		.route = activity.route.route, .method = activity.route.method,
+		.folded = activity.route.folded, .place = activity.culprit, .waits = waits,
+	};
+	pools_hold(row, &holder);
+	return true;
+}
+
+void pool_threads_hold(struct pool_looks *looks, struct pool_row *row)
+{
+	_cleanup_free_ struct thread_state_ref *threads = NULL;
+	_cleanup_free_ struct thread_stack *stack = NULL;
+	uint64_t start = monotonic_ns();
+	unsigned looked = 0;
+	ssize_t count;
+	size_t first;
+
+	if (looks->snapshot->time_ns < row->threads_ns)
+		return;
+	threads = calloc(LOOK_THREADS, sizeof(*threads));
+	stack = malloc(sizeof(*stack));
+	count = threads && stack
+			? target_thread_states(looks->observed->target, threads, LOOK_THREADS)
+			: 0;
+	first = count > 0 ? (size_t)(start / NS_PER_MS) % (size_t)count : 0;
+	for (ssize_t i = 0; i < count && looked < HOLD_AT_ONCE; i++) {
+		const struct thread_state_ref *it = &threads[(first + (size_t)i) % (size_t)count];
+
+		if (is_of_executor(looks, row, it->ident))
+			looked += look_at_holder(looks, row, stack, it->tstate);
+	}
+	row->threads_ns = next_look(start, HOLD_SHARE, HOLD_PAUSE_NS, &row->threads_cost_ns);
+}
