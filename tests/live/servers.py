@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers that services of the tests call: PostgreSQL, Redis and an HTTP server of their own.
+"""Peers that services of the tests call: PostgreSQL, MariaDB, Redis and an HTTP server.
 
 Each is a context manager with data in a folder of its own, listens on a free port of
 HOST and is ended by its pid.
@@ -173,6 +173,22 @@ class Postgres(Server):
         return f"unix:{self.folder}/.s.PGSQL.{self.port}"
 
 
+class Mariadb(Server):
+    """Reached over HOST, as user root without a password."""
+
+    def start(self):
+        server = shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin")
+        if server is None:
+            raise LookupError("no mariadbd: tools/setup.sh test installs it")
+        data = self.folder / "data"
+        self.run("mariadb-install-db", "--no-defaults", f"--datadir={data}",
+                 "--auth-root-authentication-method=normal", "--skip-test-db")  # fmt: skip
+        self.launch(server, "--no-defaults", f"--datadir={data}", f"--port={self.port}",
+                    f"--bind-address={HOST}", f"--socket={self.folder}/mysqld.sock",
+                    "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-buffer-pool-size=16M")  # fmt: skip
+
+
 class Redis(Server):
     """Reached over HOST and over its Unix socket."""
 
@@ -207,9 +223,10 @@ class Upstream(Server):
         return listening(self.port) and listening(self.tls_port)
 
 
-def addresses(postgres, redis, upstream):
+def addresses(postgres, redis, upstream, mariadb=None):
     """Environment of a service that calls them."""
-    return {
+    others = {} if mariadb is None else {"LOOPSCOPE_MARIADB": mariadb.port}
+    return others | {
         "LOOPSCOPE_POSTGRES": postgres.port,
         "LOOPSCOPE_POSTGRES_FOLDER": postgres.folder,
         "LOOPSCOPE_REDIS": redis.port,

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from harness import SERVICES, Service, attached, drive, get
-from servers import Postgres, Redis, Upstream, addresses, clients_python
+from servers import Mariadb, Postgres, Redis, Upstream, addresses, clients_python
 
 SIZE, HELD_MS, REQUESTS, CALLERS = 2, 120, 24, 8
 #: Route, kind of pool, kind of finding; waits are for a thread or for a connection.
@@ -21,9 +21,17 @@ POOLS = {
     "asyncpg": ("asyncpg", "db_pool_exhaustion"),
     "psycopg": ("psycopg", "db_pool_exhaustion"),
     "sqlalchemy": ("sqlalchemy", "db_pool_exhaustion"),
+    "aiomysql": ("aiomysql", "db_pool_exhaustion"),
     "redis": ("redis", "db_pool_exhaustion"),
     "httpx": ("httpx", "http_pool_exhaustion"),
     "aiohttp": ("aiohttp", "http_pool_exhaustion"),
+}
+#: Those that no finding is about: kind, name, whether they know how many there are.
+LIMITERS = {
+    "semaphore": ("semaphore", "Semaphore", False),
+    "bounded": ("semaphore", "BoundedSemaphore", True),
+    "tokens": ("queue.get", "Queue", True),
+    "jobs": ("queue.put", "Queue", True),
 }
 NAMES = {
     "default": "default threads",
@@ -44,8 +52,13 @@ def line_of(name):
 
 @pytest.fixture(scope="module")
 def environment():
-    with Postgres() as postgres, Redis() as redis, Upstream() as upstream:
-        yield addresses(postgres, redis, upstream)
+    with (
+        Postgres() as postgres,
+        Mariadb() as mariadb,
+        Redis() as redis,
+        Upstream() as upstream,
+    ):
+        yield addresses(postgres, redis, upstream, mariadb)
 
 
 @pytest.fixture
@@ -103,3 +116,57 @@ def test_a_pool_that_suffices(service, name):
     assert said["in_use"] <= said["size"] == SIZE
     assert [f["kind"] for f in run.report["findings"] if f["kind"] in KINDS] == []
     assert "pool_exhausted" not in {v["verdict"] for v in run.report["verdicts"]}
+
+
+def at_once(service, name, count):
+    """Rows of pools, findings and what the pool says of itself, of one moment."""
+    drive(service, [f"/{name}/10"] * 2, concurrency=2)
+    get(service, "/reset")
+    with attached(service) as run:
+        drive(service, [f"/{name}/{3 * HELD_MS}"] * count, concurrency=count)
+        said = get(service, "/numbers").json()[name]
+    findings = [f["kind"] for f in run.report["findings"] if f["kind"] in KINDS]
+    return run.report["pools"], findings, said
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_numbers_of_one_moment(service, name):
+    """So many at once, then nobody: the most that waited is what the library said."""
+    pools, findings, said = at_once(service, name, CALLERS)
+    assert (said["size"], said["in_use"], said["lasting"]) == (SIZE, SIZE, WAITING)
+    (pool,) = [pool for pool in pools if pool["kind"] == POOLS[name][0]]
+    assert (pool["size"], pool["in_use_max"], pool["waiters_max"]) == (SIZE, SIZE, WAITING)
+    assert findings == [POOLS[name][1]]
+
+
+@pytest.mark.parametrize("name", LIMITERS)
+def test_limiters(service, name):
+    kind, type_name, known = LIMITERS[name]
+    pools, findings, said = at_once(service, name, CALLERS)
+    assert (said["size"], said["in_use"], said["lasting"]) == (SIZE, SIZE, WAITING)
+    (pool,) = pools
+    size = SIZE if known else None
+    assert (pool["kind"], pool["name"]) == (kind, type_name)
+    assert (pool["size"], pool["in_use_max"], pool["waiters_max"]) == (size, size, WAITING)
+    assert pool["wait_ms"]["count"] == WAITING
+    assert findings == []
+
+
+@pytest.mark.parametrize("name", LIMITERS)
+def test_limiters_that_suffice(service, name):
+    pools, findings, said = at_once(service, name, SIZE)
+    assert said["waiting"] == 0
+    assert (pools, findings) == ([], [])
+
+
+@pytest.mark.parametrize("callers", [1, CALLERS])
+def test_a_pool_that_nobody_waits_for(service, callers):
+    """It raises when it is empty: its numbers are said, and nothing else."""
+    pools, findings, said = at_once(service, "plain_redis", callers)
+    (pool,) = pools
+    assert (pool["kind"], pool["name"]) == ("redis", "ConnectionPool")
+    assert pool["size"] == said["size"] == SIZE
+    assert pool["in_use_max"] == said["in_use"] == min(callers, SIZE)
+    assert pool["waiters_max"] == 0
+    assert pool["wait_ms"]["count"] == 0
+    assert findings == []

@@ -21,12 +21,16 @@ executors = {
     "default executor": ThreadPoolExecutor(3, "asyncio"),
 }
 numbers = {}
+before = {}
 
 
 def note_all():
+    """The most that waited for longer than the moment in which a thread begins with one."""
     for name, executor in executors.items():
         seen = numbers.setdefault(name, {"size": executor._max_workers, "waiting": 0})
-        seen["waiting"] = max(seen["waiting"], executor._work_queue.qsize())
+        waiting = executor._work_queue.qsize()
+        seen["waiting"] = max(seen["waiting"], min(before.get(name, 0), waiting))
+        before[name] = waiting
 
 
 async def sample():

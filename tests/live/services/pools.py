@@ -13,11 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
+import aiomysql
 import anyio
 import asyncpg
 import httpx
 import redis.asyncio
-from addresses import DSN, PG, PG_PORT, REDIS, UPSTREAM
+from addresses import DSN, MARIADB, PG, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
@@ -33,12 +34,16 @@ class Pools:
 
 
 numbers = {}
+before = {}
 
 
 def note(name, size, in_use, waiting):
-    seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0})
+    """The most that were seen, and the most that waited for longer than a moment."""
+    seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0, "lasting": 0})
     seen["in_use"] = max(seen["in_use"], in_use)
     seen["waiting"] = max(seen["waiting"], waiting)
+    seen["lasting"] = max(seen["lasting"], min(before.get(name, 0), waiting))
+    before[name] = waiting
 
 
 def note_all():
@@ -60,11 +65,22 @@ def note_all():
     own = Pools.redis
     note("redis", own.max_connections, len(own._in_use_connections),
          len(own._condition._waiters))  # fmt: skip
+    own = Pools.plain_redis
+    note("plain_redis", own.max_connections, len(own._in_use_connections), 0)
+    own = Pools.aiomysql
+    note("aiomysql", own.maxsize, own.size - own.freesize - own._acquiring,
+         len(own._cond._waiters))  # fmt: skip
     own = Pools.httpx._transport._pool
     note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in own._requests))  # fmt: skip
     own = Pools.aiohttp.connector
     note("aiohttp", own.limit, len(own._acquired), sum(map(len, own._waiters.values())))
+    for name, own in (("semaphore", Pools.semaphore), ("bounded", Pools.bounded)):
+        note(name, SIZE, SIZE - own._value, len(own._waiters or ()))
+    own = Pools.tokens
+    note("tokens", own.maxsize, own.maxsize - own.qsize(), len(own._getters))
+    own = Pools.jobs
+    note("jobs", own.maxsize, own.qsize(), len(own._putters))
 
 
 async def sample():
@@ -95,6 +111,14 @@ async def lifespan(_app):
         Pools.redis = redis.asyncio.BlockingConnectionPool(
             max_connections=SIZE, timeout=20, **REDIS
         )
+        Pools.plain_redis = redis.asyncio.ConnectionPool(max_connections=SIZE, **REDIS)
+        Pools.aiomysql = await enter(aiomysql.create_pool(SIZE, SIZE, **MARIADB))
+        Pools.semaphore = asyncio.Semaphore(SIZE)
+        Pools.bounded = asyncio.BoundedSemaphore(SIZE)
+        Pools.tokens = asyncio.Queue(SIZE)
+        for token in range(SIZE):
+            Pools.tokens.put_nowait(token)
+        Pools.jobs = asyncio.Queue(SIZE)
         limits = httpx.Limits(max_connections=SIZE)
         Pools.httpx = await enter(httpx.AsyncClient(base_url=UPSTREAM, limits=limits, timeout=30))
         connector = aiohttp.TCPConnector(limit=SIZE)
@@ -194,3 +218,45 @@ async def from_httpx(ms: int):
 async def from_aiohttp(ms: int):
     async with Pools.aiohttp.get(f"/delay/{ms}") as response:  # aiohttp
         await response.read()
+
+
+@app.get("/aiomysql/{ms}")
+async def from_aiomysql(ms: int):
+    async with Pools.aiomysql.acquire() as connection, connection.cursor() as cursor:  # aiomysql
+        await cursor.execute(f"SELECT SLEEP({ms / 1e3})")
+
+
+@app.get("/plain_redis/{ms}")
+async def from_plain_redis(ms: int):
+    async with redis.asyncio.Redis(connection_pool=Pools.plain_redis) as client:
+        with contextlib.suppress(redis.exceptions.ConnectionError):
+            await client.blpop("nothing", timeout=ms / 1e3)
+
+
+# ---- limiters ---------------------------------------------------------------------
+
+
+@app.get("/semaphore/{ms}")
+async def within_semaphore(ms: int):
+    async with Pools.semaphore:
+        await asyncio.sleep(ms / 1e3)
+
+
+@app.get("/bounded/{ms}")
+async def within_bounded(ms: int):
+    async with Pools.bounded:
+        await asyncio.sleep(ms / 1e3)
+
+
+@app.get("/tokens/{ms}")
+async def with_token(ms: int):
+    token = await Pools.tokens.get()
+    await asyncio.sleep(ms / 1e3)
+    Pools.tokens.put_nowait(token)
+
+
+@app.get("/jobs/{ms}")
+async def one_of_the_jobs(ms: int):
+    await Pools.jobs.put(ms)
+    await asyncio.sleep(ms / 1e3)
+    Pools.jobs.get_nowait()
