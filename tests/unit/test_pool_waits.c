@@ -200,6 +200,75 @@ static void threads_name_what_occupies_them(void **state)
 	assert_int_equal(finding->victims[0].total_ns, 400 * MS);
 }
 
+/* A pool that threads wait for, of SQLAlchemy. */
+static const struct pool_signature *of_threads(void)
+{
+	const struct code_info codes[] = {
+		{ .file = "/lib/threading.py", .qualname = "Condition.wait", .function = "wait",
+		  .origin = CODE_STDLIB },
+		{ .file = "/p/sqlalchemy/pool/impl.py", .qualname = "QueuePool._do_get",
+		  .function = "_do_get", .origin = CODE_LIBRARY },
+	};
+	const struct frame frames[] = { { .code = &codes[0] }, { .code = &codes[1] } };
+	const struct pool_frames of = { .items = frames, .count = 2 };
+
+	return pool_match_thread(&of, &(size_t){ 0 });
+}
+
+static void hold(struct pool_row *row, const char *route, bool waits, unsigned times)
+{
+	const struct pool_holder holder = { .route = route, .method = "GET",
+					    .place = waits ? waiting : busy, .waits = waits };
+
+	while (times--)
+		pools_hold(row, &holder);
+}
+
+static void threads_that_only_wait_for_connections(void **state)
+{
+	const struct pool_numbers full = { 2, 2, 2 };
+	struct case_state *t = *state;
+	uint32_t threads, connections;
+	struct pool_row *row;
+
+	row = row_made(t, POOL_THREADS, 7, &threads);
+	connections = pools_row(&t->window.pools, 7, of_threads(), 0x2000);
+	pools_note(pools_at(&t->window.pools, connections), &full, 2);
+	hold(row, "/query", true, 4);
+	hold(row, "/query", false, 4);
+	hold(row, "/other", false, 1);
+	wait_for(t, connections, "/query", 300, 3);
+	wait_for(t, threads, "/query", 300, 3);
+	assert_string_equal(only(t, FINDING_db_pool_exhaustion)->route, "/query");
+}
+
+static void threads_and_connections(void **state)
+{
+	const struct pool_numbers full = { 2, 2, 2 };
+	struct findings findings = { 0 };
+	struct detect_input input;
+	struct case_state *t = *state;
+	uint32_t threads, connections;
+	struct pool_row *row;
+
+	row = row_made(t, POOL_THREADS, 7, &threads);
+	connections = pools_row(&t->window.pools, 7, of_threads(), 0x2000);
+	pools_note(pools_at(&t->window.pools, connections), &full, 2);
+	hold(row, "/query", true, 5);
+	hold(row, "/other", false, 6);
+	wait_for(t, connections, "/query", 300, 3);
+	wait_for(t, threads, "/other", 300, 3);
+	input = (struct detect_input){ .window = &t->window, .thresholds = &t->thresholds };
+	assert_int_equal(find_threadpool_exhaustion(&input, &findings), 0);
+	assert_int_equal(find_db_pool_exhaustion(&input, &findings), 0);
+	assert_int_equal(findings.count, 2);
+	/* those that only wait occupy the threads, but are not why */
+	assert_string_equal(findings.items[0].route, "/other");
+	assert_string_equal(findings.items[0].culprit.qualname, "render");
+	assert_string_equal(findings.items[1].route, "/query");
+	findings_free(&findings);
+}
+
 static void numbers_that_are_not_known(void **state)
 {
 	static const struct pool_numbers unknown = { -1, -1, -1 };
@@ -344,6 +413,35 @@ static void another_task_of_it_runs(void **state)
 	assert_int_equal(waits[0].end_ns, START_NS + 70 * MS);
 }
 
+/* A thread's wait begins no earlier than between two looks, and ends before the thread's end. */
+static void threads_wait(void **state)
+{
+	struct pool_look seen = { .pool = 1, .full = true, .call = 5, .future = 6,
+				  .site = waiting, .thread = true,
+				  .since_ns = START_NS + 30 * MS };
+	struct event_work work = {
+		.header = { .kind = EVENT_WORK, .tgid = 7, .tid = 9,
+			    .time_ns = START_NS + 200 * MS },
+		.start_ns = START_NS + 10 * MS,
+	};
+
+	(void)state;
+	ran(0);
+	tracker_pool_wait(tracker, &someone, &seen, START_NS + 40 * MS);
+	tracker_pool_wait(tracker, &someone, &seen, START_NS + 80 * MS);
+	/* the next call of the same thread */
+	seen.call = 7;
+	seen.since_ns = START_NS + 110 * MS;
+	tracker_pool_wait(tracker, &someone, &seen, START_NS + 120 * MS);
+	assert_int_equal(wait_count, 1);
+	assert_int_equal(waits[0].start_ns, START_NS + 30 * MS);
+	assert_int_equal(waits[0].end_ns, START_NS + 100 * MS);
+	assert_int_equal(tracker_event(tracker, NULL, &work.header, &someone), 0);
+	assert_int_equal(wait_count, 2);
+	assert_int_equal(waits[1].start_ns, START_NS + 110 * MS);
+	assert_int_equal(waits[1].end_ns, START_NS + 160 * MS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +453,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_locks_are_bounded, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_name_what_occupies_them, begin_pools,
 						finish),
+		cmocka_unit_test_setup_teardown(threads_that_only_wait_for_connections,
+						begin_pools, finish),
+		cmocka_unit_test_setup_teardown(threads_and_connections, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(numbers_that_are_not_known, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(a_wait_ends_when_its_request_runs, begin_tracker,
 						finish_tracker),
@@ -362,6 +463,7 @@ int main(void)
 						finish_tracker),
 		cmocka_unit_test_setup_teardown(another_task_of_it_runs, begin_tracker,
 						finish_tracker),
+		cmocka_unit_test_setup_teardown(threads_wait, begin_tracker, finish_tracker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,14 @@ static void test_match(void **state)
 		{ "aiohttp", 1,
 		  { WAIT_FOR, { PLACES "/aiohttp/connector.py",
 				"BaseConnector._wait_for_available_connection" } } },
+		{ "pymongo", 3,
+		  { CONDITION, WAIT_FOR, { PLACES "/pymongo/lock.py", "_async_cond_wait" },
+		    { PLACES "/pymongo/asynchronous/pool.py", "Pool._get_conn" }, APP } },
+		{ "semaphore", 0,
+		  { { "/usr/lib/python3.12/asyncio/locks.py", "Semaphore.acquire" }, APP } },
+		{ "queue.get", 0, { QUEUE, APP } },
+		{ "queue.put", 0,
+		  { { "/usr/lib/python3.12/asyncio/queues.py", "Queue.put" }, APP } },
 		{ NULL, 0, { { "/usr/lib/python3.12/asyncio/tasks.py", "sleep" }, APP } },
 		{ "asyncio.Lock", 0, { LOCK, ENTER, APP } },
 		{ "asyncio.Lock", 0, { LOCK, CONDITION, APP } },
@@ -204,6 +212,95 @@ static void test_match(void **state)
 		ready.end = TASK_END_NONE;
 		assert_null(pool_match(&ready, &of, &frame));
 	}
+}
+
+#define THREAD_WAIT { "/usr/lib/python3.12/threading.py", "Condition.wait" }
+
+static void test_match_thread(void **state)
+{
+	static const struct {
+		const char *kind;	/* NULL: waits for no pool */
+		size_t frame;
+		struct chain chain[CODES];
+	} rows[] = {
+		{ "sqlalchemy", 2,
+		  { THREAD_WAIT, { PLACES "/sqlalchemy/util/queue.py", "Queue.get" },
+		    { PLACES "/sqlalchemy/pool/impl.py", "QueuePool._do_get" },
+		    { PLACES "/sqlalchemy/pool/base.py", "_ConnectionRecord.checkout" }, APP } },
+		{ "psycopg", 3,
+		  { THREAD_WAIT, { PLACES "/psycopg_pool/pool.py", "WaitingClient.wait" },
+		    { PLACES "/psycopg_pool/pool.py", "ConnectionPool._getconn_unchecked" },
+		    { PLACES "/psycopg_pool/pool.py", "ConnectionPool.getconn" }, APP } },
+		{ "redis", 2,
+		  { THREAD_WAIT, { "/usr/lib/python3.12/queue.py", "Queue.get" },
+		    { PLACES "/redis/connection.py", "BlockingConnectionPool.get_connection" },
+		    APP } },
+		{ "httpx", 4,
+		  { THREAD_WAIT, { "/usr/lib/python3.12/threading.py", "Event.wait" },
+		    { PLACES "/httpcore/_synchronization.py", "Event.wait" },
+		    { PLACES "/httpcore/_sync/connection_pool.py",
+		      "PoolRequest.wait_for_connection" },
+		    { PLACES "/httpcore/_sync/connection_pool.py",
+		      "ConnectionPool.handle_request" }, APP } },
+		{ "urllib3", 2,
+		  { THREAD_WAIT, { "/usr/lib/python3.12/queue.py", "Queue.get" },
+		    { PLACES "/urllib3/connectionpool.py", "HTTPConnectionPool._get_conn" }, APP } },
+		{ "pymongo", 2,
+		  { THREAD_WAIT, { PLACES "/pymongo/lock.py", "_cond_wait" },
+		    { PLACES "/pymongo/synchronous/pool.py", "Pool._get_conn" }, APP } },
+		/* it opens one, or does not wait */
+		{ NULL, 0,
+		  { { PLACES "/psycopg/connection.py", "Connection.connect" },
+		    { PLACES "/sqlalchemy/pool/impl.py", "QueuePool._do_get" }, APP } },
+		{ NULL, 0, { { PLACES "/sqlalchemy/pool/impl.py", "QueuePool._do_get" }, APP } },
+		/* idle, and waiting for something of its own */
+		{ NULL, 0,
+		  { THREAD_WAIT, { "/usr/lib/python3.12/queue.py", "Queue.get" },
+		    { PLACES "/anyio/_backends/_asyncio.py", "WorkerThread.run" } } },
+		{ NULL, 0,
+		  { THREAD_WAIT, APP, { PLACES "/redis/connection.py",
+					"BlockingConnectionPool.get_connection" } } },
+	};
+	const struct task_info task = { .state = TASK_PENDING, .end = TASK_END_FUTURE };
+	size_t frame;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct pool_frames of = chain_of(rows[i].chain);
+		const struct pool_signature *signature = pool_match_thread(&of, &frame);
+
+		/* those of threads are none of tasks */
+		assert_null(pool_match(&task, &of, &(size_t){ 0 }));
+		if (!rows[i].kind) {
+			assert_null(signature);
+			continue;
+		}
+		assert_non_null(signature);
+		assert_true(pool_of_threads(signature));
+		assert_string_equal(pool_kind(signature), rows[i].kind);
+		assert_int_equal(frame, rows[i].frame);
+	}
+}
+
+/* A connection of a pool that raises when it is empty. */
+static void test_match_use(void **state)
+{
+	static const struct chain command[] = {
+		{ "/usr/lib/python3.12/asyncio/streams.py", "StreamReader.read" },
+		{ PLACES "/redis/_parsers/hiredis.py", "_AsyncHiredisParser.read_from_socket" },
+		{ PLACES "/redis/asyncio/connection.py", "AbstractConnection.read_response" },
+		{ PLACES "/redis/asyncio/client.py", "Redis.execute_command" }, APP, { 0 } };
+	const struct task_info task = { .state = TASK_PENDING, .end = TASK_END_FUTURE };
+	struct pool_frames of = chain_of(command);
+	const struct pool_signature *signature;
+	size_t frame;
+
+	(void)state;
+	signature = pool_match_use(&of, &frame);
+	assert_non_null(signature);
+	assert_int_equal(frame, 3);
+	assert_false(pool_wait_means_full(signature));
+	assert_null(pool_match(&task, &of, &frame));
 }
 
 /* ---- numbers ------------------------------------------------------------------ */
@@ -301,6 +398,34 @@ static void check_numbers(void)
 			     { "_requests", list_of(requests, 3) }), 2, 1, 2);
 }
 
+/* asyncio's own: only a BoundedSemaphore knows its size, not every queue is bounded. */
+static void check_limiters(void)
+{
+	static const struct chain semaphore[] = {
+		{ "/usr/lib/python3.12/asyncio/locks.py", "Semaphore.acquire" }, { 0 } };
+	static const struct chain getter[] = { QUEUE, { 0 } };
+	static const struct chain putter[] = {
+		{ "/usr/lib/python3.12/asyncio/queues.py", "Queue.put" }, { 0 } };
+
+	start();
+	assert_numbers(semaphore,
+		       THING({ "_bound_value", number(4) }, { "_value", number(1) },
+			     { "_waiters", deque_of(3, 0) }), 4, 3, 3);
+	assert_numbers(semaphore, THING({ "_value", number(0) }, { "_waiters", deque_of(3, 0) }),
+		       -1, -1, 3);
+	assert_numbers(semaphore, THING({ "_bound_value", number(4) }, { "_value", number(4) },
+					{ "_waiters", none() }), 4, 0, 0);
+	assert_numbers(getter,
+		       THING({ "_maxsize", number(5) }, { "_queue", deque_of(1, 0) },
+			     { "_getters", deque_of(2, 0) }), 5, 4, 2);
+	assert_numbers(putter,
+		       THING({ "_maxsize", number(5) }, { "_queue", deque_of(5, 0) },
+			     { "_putters", deque_of(2, 0) }), 5, 5, 2);
+	assert_numbers(putter,
+		       THING({ "_maxsize", number(0) }, { "_queue", deque_of(5, 0) },
+			     { "_putters", deque_of(2, 0) }), -1, 5, 2);
+}
+
 static void each_pools(void (*check)(void))
 {
 	for (unsigned i = 0; i < py_layout_count; i++) {
@@ -315,6 +440,12 @@ static void test_numbers(void **state)
 {
 	(void)state;
 	each_pools(check_numbers);
+}
+
+static void test_limiters(void **state)
+{
+	(void)state;
+	each_pools(check_limiters);
 }
 
 /* The limit of one host counts where it is reached before that of all. */
@@ -498,7 +629,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_match),
+		cmocka_unit_test(test_match_thread),
+		cmocka_unit_test(test_match_use),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_limiters),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_reach),
 		cmocka_unit_test(test_engine),
