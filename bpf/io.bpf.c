@@ -16,6 +16,7 @@
 #define RECEIVED_HEAD_BYTES 64	/* of a peer's reply */
 #define CHUNK_HEAD_BYTES 24	/* of a further part of a response */
 #define SCOPE_FRAMES 12		/* a response is written this close to its scope at most */
+#define LOG_FRAMES 24		/* and logged, through `logging` and what formats the line */
 
 static __always_inline int direction_of(__u32 number)
 {
@@ -467,13 +468,79 @@ __noinline int global_transfer_send(__u32 context)
 	return 0;
 }
 
+/* Does the loop write where only the log of its server says what it answers? */
+static __always_inline bool writes_late(const struct loop_slot *slot)
+{
+	struct process_config *config = slot ? process_of_slot(slot->process) : NULL;
+
+	return config && config->late_writes;
+}
+
+static __always_inline bool serves_tls(const struct loop_slot *slot)
+{
+	struct process_runtime *runtime = bpf_map_lookup_elem(&process_runtimes, &slot->process);
+
+	return runtime && runtime->tls;
+}
+
+/* What is seen first on a connection that is served are TLS records. */
+static __always_inline void tls_seen(struct connection *connection, const struct loop_slot *slot)
+{
+	struct process_runtime *runtime = bpf_map_lookup_elem(&process_runtimes,
+							      &connection->process);
+
+	connection->flags |= IO_TLS | (writes_late(slot) ? IO_LATE : 0);
+	if (runtime)
+		runtime->tls = 1;
+}
+
+/*
+ * A loop that writes late has written to what is no connection: when it is below
+ * the frame that sends a response, that is its line in the log.
+ */
+__noinline int global_logged_send(__u32 context)
+{
+	struct scratch *s = scratch_of(context);
+	struct loop_slot *slot = s ? loop_of(s->io.loop) : NULL;
+	__u64 id = bpf_get_current_pid_tgid();
+	struct event_response *response;
+	__u32 status;
+
+	if (!slot || !same_process(slot->process))
+		return 0;
+	walk_begin(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate);
+	global_frames_near(CONTEXT_SYSCALL, LOG_FRAMES);
+	if (!s->walk.scope || !s->walk.subject)
+		return 0;
+	global_message_read(CONTEXT_SYSCALL);
+	if (s->walk.value != ASGI_START)
+		return 0;
+	status = (__u32)s->walk.found;
+	response = scratch_record(s, event_response);
+	record_begin(response, __builtin_offsetof(struct event_response, head), EVENT_RESPONSE,
+		     s->io.now, id >> 32, (__u32)id);
+	response->io.direction = IO_LOGGED;
+	response->io.role = ROLE_SERVER;
+	response->io.process = slot->process;
+	response->io.loop = s->io.loop;
+	response->io.step_seq = slot->seq;
+	response->asgi = ASGI_START;
+	response->status = (__u16)status;
+	global_current_task(CONTEXT_SYSCALL);
+	global_request_find(CONTEXT_SYSCALL, s->walk.found);
+	count_faults(s);
+	response->header.size = __builtin_offsetof(struct event_response, head);
+	emit(response, response->header.size, false);
+	return 0;
+}
+
 /* A socket of the kind that requests and their answers go through; IO_RECORD_*. */
 static __always_inline int served_io(struct scratch *s, struct connection *connection,
 				     int direction, const struct loop_slot *slot)
 {
 	global_payload_read(CONTEXT_SYSCALL, LS_HEAD_BYTES);
 	if (is_tls(s))
-		connection->flags |= IO_TLS;
+		tls_seen(connection, slot);
 	if (direction == IO_RECEIVE)
 		return IO_RECORD_TRANSFER;
 	if (slot && (begins_response(s) || connection->flags & IO_TLS))
@@ -527,10 +594,11 @@ __noinline int global_socket_io(__u32 context, __u32 process)
 	if (!file)
 		return IO_RECORD_NONE;
 	connection = connection_of(s, file, &sk);
-	if (!connection || connection->role == ROLE_OTHER)
-		return IO_RECORD_NONE;
-	s->io.socket = (__u64)sk;
 	slot = loop_of(s->io.loop);
+	if (!connection || connection->role == ROLE_OTHER)
+		return s->io.number == NR_WRITE && writes_late(slot) && serves_tls(slot)
+			       ? IO_RECORD_LOGGED : IO_RECORD_NONE;
+	s->io.socket = (__u64)sk;
 	connection->tgid = bpf_get_current_pid_tgid() >> 32;
 	connection->process = process;
 	connection->loop = s->io.loop;

@@ -29,12 +29,14 @@ enum {
 	IO_RECORD_TRANSFER,
 	IO_RECORD_RESPONSE,
 	IO_RECORD_CALL,
+	IO_RECORD_LOGGED,
 };
 
 int global_socket_io(__u32 context, __u32 process);
 int global_transfer_send(__u32 context);
 int global_response_send(__u32 context);
 int global_message_send(__u32 context, __u64 tstate);
+int global_logged_send(__u32 context);
 
 /* Records the transfer whose registers are in the scratch slot. */
 static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate)
@@ -48,6 +50,9 @@ static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate
 		break;
 	case IO_RECORD_CALL:
 		global_message_send(context, tstate);
+		break;
+	case IO_RECORD_LOGGED:
+		global_logged_send(context);
 		break;
 	}
 }

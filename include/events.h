@@ -228,6 +228,7 @@ enum {
 	IO_RECEIVE = 1,
 	IO_SEND = 2,
 	IO_CONNECT = 3,		/* MESSAGE only: the target opens a connection */
+	IO_LOGGED = 4,		/* MESSAGE only: the server logs the response that it sends next */
 };
 
 #define IO_TLS 1		/* what was seen first on it are TLS records */
@@ -235,6 +236,7 @@ enum {
 #define IO_SEEN_OPENING 4	/* the probes saw the connection being opened */
 #define IO_DATAGRAM 8
 #define IO_PARTIAL 16		/* SEND: the socket took less than it was given */
+#define IO_LATE 32		/* TLS: no frame tells what is sent, the server's log may */
 
 /* One transfer on a connection. */
 struct io_record {

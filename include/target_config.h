@@ -97,6 +97,8 @@ struct process_config {
 	__u64 type_function, type_cfunction, type_partial, type_task, type_future, type_set;
 	__u32 tgid;
 	__u32 current_task;	/* LS_TASK_* */
+	__u32 late_writes;	/* responses are written when their frames have gone */
+	__u32 pad2;
 	struct py_layout layout;
 	__u8 pad[(8 - sizeof(struct py_layout) % 8) % 8];
 };
@@ -201,7 +203,7 @@ struct process_runtime {
 	__u64 holder_ns;	/* last sample of the thread that had it */
 	__u64 start_ns;		/* start_boottime of the process, once it was seen */
 	__s32 loop;		/* slot of its loop, -1: it has none or several */
-	__u32 pad;
+	__u32 tls;		/* it serves TLS */
 };
 
 /* Knobs of the probes, the same for all processes. In .rodata, set before load. */

@@ -348,6 +348,11 @@ void served_closed(struct tracker *tracker, struct connection *connection, uint6
 			     (request->started && http_response_finish(&connection->out));
 
 		connection->queue = request->next;
+		if (tls_untold(tracker, request)) {
+			tracker->counts.untold++;
+			request_drop(tracker, request);
+			continue;
+		}
 		served_by_path(connection->routes, request);
 		request_end(tracker, request, below_tls ? request->last_send_ns : now, !whole,
 			    false);
@@ -394,13 +399,21 @@ static bool is_other(const struct open_request *request, const struct activity *
 			   activity->path_length);
 }
 
-struct open_request *served_request_of(struct tracker *tracker, const struct activity *activity)
+struct connection *served_connection(struct tracker *tracker, pid_t pid, uint16_t port)
 {
-	uint64_t key = client_key(activity->pid, activity->client_port);
-	struct open_request *request;
+	uint64_t key = client_key(pid, port);
 	struct connection *connection;
 
 	HASH_FIND(hh_client, tracker->by_client, &key, sizeof(key), connection);
+	return connection;
+}
+
+struct open_request *served_request_of(struct tracker *tracker, const struct activity *activity)
+{
+	struct connection *connection = served_connection(tracker, activity->pid,
+							  activity->client_port);
+	struct open_request *request;
+
 	request = connection ? connection->queue : NULL;
 	if (!request || request->identity || connection->answered == activity->request ||
 	    is_other(request, activity))

@@ -8,9 +8,12 @@
 
 /* RFC 8446, 5.1 */
 #define RECORD_HEADER 5
+#define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
 #define RECORD_DATA 23
 #define REQUEST_BYTES 35	/* of the shortest request, with what TLS adds; alerts are less */
+
+#define GOODBYE_BYTES 24	/* of a TLS 1.3 alert, which looks like data */
 
 enum {
 	HANDSHAKE_NONE = 0,
@@ -56,6 +59,55 @@ bool tls_answered(const struct open_request *request)
 	return request && request->started && request->last_send_ns && !request->websocket;
 }
 
+bool tls_untold(const struct tracker *tracker, const struct open_request *request)
+{
+	if (!request->connection->late || request->started)
+		return false;
+	for (size_t i = 0; i < LS_MAX_PROCESSES; i++)
+		if (tracker->logging[i] == request->pid)
+			return false;
+	return true;
+}
+
+/* While it streams, looks at its task see it wait for what comes next. */
+bool tls_settled(const struct open_request *request)
+{
+	return request->connection->late && tls_answered(request) &&
+	       request->wait_seen_ns <= request->last_send_ns;
+}
+
+static void note_log(struct tracker *tracker, pid_t pid)
+{
+	size_t i = 0;
+
+	while (i < LS_MAX_PROCESSES && tracker->logging[i] && tracker->logging[i] != pid)
+		i++;
+	if (i < LS_MAX_PROCESSES)
+		tracker->logging[i] = pid;
+}
+
+/* The bytes that say it come with the end of the iteration. */
+int tls_logged(struct tracker *tracker, const struct event_response *response,
+	       const struct activity *activity)
+{
+	struct served_io it = { .tracker = tracker, .event = &response->header,
+				.io = &response->io, .activity = activity };
+	struct open_request *request;
+
+	if (!activity || !activity->client_port)
+		return 0;
+	note_log(tracker, activity->pid);
+	it.connection = served_connection(tracker, activity->pid, activity->client_port);
+	if (!it.connection || !it.connection->late)
+		return 0;
+	request = it.connection->queue;
+	if (!request || request->started)
+		return 0;
+	served_answer(&it, response->status);
+	request->first_byte_ns = request->last_send_ns = 0;
+	return it.error;
+}
+
 static int receive(struct served_io *it, const uint8_t *head)
 {
 	struct open_request *request = served_newest(it->connection);
@@ -93,21 +145,29 @@ static bool has_no_body(unsigned status, const struct activity *activity)
 	return status == 204 || status == 304 || (method && !strcmp(method, "HEAD"));
 }
 
+static bool says_goodbye(const struct io_record *io, const uint8_t *head)
+{
+	return io->head_bytes && (head[0] == RECORD_ALERT || io->bytes <= GOODBYE_BYTES);
+}
+
 int tls_event(struct served_io *it, const uint8_t *head)
 {
 	const struct event_response *response = (const void *)it->event;
 	struct open_request *request = it->connection->queue;
 	int error = 0;
 
+	it->connection->late = it->io->flags & IO_LATE;
 	if (it->io->direction == IO_RECEIVE)
 		return receive(it, head);
 	if (request && request->websocket) {
 		request->messages_out++;
 		return 0;
 	}
-	if (request) {
+	if (request && !says_goodbye(it->io, head)) {
 		error = served_ran(it, request);
 		request->last_send_ns = it->event->time_ns;
+		if (request->started && !request->first_byte_ns)
+			request->first_byte_ns = it->event->time_ns;
 	}
 	if (it->event->kind != EVENT_RESPONSE || error)
 		return error;

@@ -159,6 +159,9 @@ static void take_turn(struct tracker *tracker, const struct event_header *event)
 	case EVENT_TRANSFER:
 		moment.own = &((const struct event_transfer *)event)->io.own;
 		break;
+	case EVENT_RESPONSE:
+		moment.own = &((const struct event_response *)event)->io.own;
+		break;
 	case EVENT_MESSAGE:
 		moment.own = &((const struct event_message *)event)->io.own;
 		break;
@@ -186,6 +189,8 @@ static int take_event(struct tracker *tracker, struct route_cache *routes,
 	case EVENT_RESPONSE: {
 		const struct event_response *it = (const void *)event;
 
+		if (it->io.direction == IO_LOGGED)
+			return tls_logged(tracker, it, activity);
 		return transfer(tracker, routes, event, &it->io, it->head, activity);
 	}
 	case EVENT_MESSAGE: {
@@ -229,6 +234,20 @@ int tracker_event(struct tracker *tracker, struct route_cache *routes,
 	return error;
 }
 
+static void finish_request(struct tracker *tracker, struct connection *connection,
+			   struct open_request *request, uint64_t now)
+{
+	bool settled = tls_settled(request);
+
+	if (tls_untold(tracker, request)) {
+		tracker->counts.untold++;
+		request_drop(tracker, request);
+		return;
+	}
+	served_by_path(connection->routes, request);
+	request_end(tracker, request, settled ? request->last_send_ns : now, false, !settled);
+}
+
 void tracker_finish(struct tracker *tracker, uint64_t now)
 {
 	struct connection *connection, *next;
@@ -238,8 +257,7 @@ void tracker_finish(struct tracker *tracker, uint64_t now)
 			struct open_request *request = connection->queue;
 
 			connection->queue = request->next;
-			served_by_path(connection->routes, request);
-			request_end(tracker, request, now, false, true);
+			finish_request(tracker, connection, request, now);
 		}
 		if (connection->role == ROLE_CLIENT)
 			peer_still_open(tracker, connection, now);

@@ -10,6 +10,7 @@
 #include "attribute/shape.h"
 #include "attribute/tracker.h"
 #include "attribute/waits.h"
+#include "target_config.h"
 
 #define MAX_OPEN 65536		/* requests at once, and connections */
 #define MAX_ORPHANS 4096	/* work of requests that no connection is known for yet */
@@ -73,6 +74,7 @@ struct connection {
 	uint64_t answered;		/* identity of the last one that is over, 0: not known */
 	bool upgraded;			/* to a websocket */
 	uint8_t handshake;		/* of TLS, see served_tls.c */
+	bool late;			/* only the server's log tells of its responses */
 	/* ROLE_CLIENT */
 	struct peer *peer;		/* owned */
 	const char *name;		/* interned "host:port" */
@@ -104,6 +106,7 @@ struct tracker {
 	struct call_origin origins[MAX_ORIGINS];
 	uint64_t last_token;
 	size_t orphans;
+	pid_t logging[LS_MAX_PROCESSES];	/* servers whose log was seen; 0: none */
 	struct shape_set *shapes;	/* owned: of all peers together */
 	struct tracker_counts counts;
 };
@@ -140,6 +143,9 @@ void request_site(struct tracker *tracker, struct open_request *request,
 		  const struct call_origin *origin, const char *peer,
 		  const struct peer_call *call);
 
+/* The connection that was opened from a port; NULL: none. */
+struct connection *served_connection(struct tracker *tracker, pid_t pid, uint16_t port);
+
 /* The request that is being answered for `activity`, told by its client's port; NULL: none. */
 struct open_request *served_request_of(struct tracker *tracker, const struct activity *activity);
 void served_opened(struct tracker *tracker, struct connection *connection, uint16_t port);
@@ -175,6 +181,16 @@ bool tls_answered(const struct open_request *request);
 
 /* The same as served_event() where only the frames know what is sent. */
 int tls_event(struct served_io *it, const uint8_t *head);
+
+/* The server's log says what it sends next to a client. */
+int tls_logged(struct tracker *tracker, const struct event_response *response,
+	       const struct activity *activity);
+
+/* Nothing tells of responses on this connection: was `request` answered?  Nobody knows. */
+bool tls_untold(const struct tracker *tracker, const struct open_request *request);
+
+/* The same at the end of the window: it is over as far as anything tells. */
+bool tls_settled(const struct open_request *request);
 
 /* A transfer on a connection to a peer. */
 int peer_event(struct tracker *tracker, struct connection *connection,

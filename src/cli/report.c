@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
-#define TRACKER_NOTES 6
+#define TRACKER_NOTES 7
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -140,6 +140,9 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 	const struct loss_item items[TRACKER_NOTES] = {
 		{ "requests_uncertain",
 		  "requests whose beginning or end had to be inferred", counts.uncertain },
+		{ "requests_untold",
+		  "TLS connections whose requests are unknown: uvloop before 0.23, no access log",
+		  counts.untold },
 		{ "requests_forgotten", "requests and calls beyond what is kept at once",
 		  counts.forgotten },
 		{ "routes_lost", "routes beyond the number that has a row",

@@ -158,6 +158,18 @@ static uint64_t module_type(const struct target *target, const char *module_name
 	return type;
 }
 
+/*
+ * uvloop before 0.23 queues what is written, and writes it once the tasks of the
+ * iteration have run.
+ */
+static bool writes_late(const struct target *target)
+{
+	const char *version = module_string(target, "uvloop", "__version__");
+	unsigned major, minor;
+
+	return version && sscanf(version, "%u.%u", &major, &minor) == 2 && !major && minor < 23;
+}
+
 int target_process_config(const struct target *target, struct process_config *ret_config)
 {
 	const struct py_layout *at = &target->layout;
@@ -166,6 +178,7 @@ int target_process_config(const struct target *target, struct process_config *re
 		.interp = target->interp,
 		.tgid = (uint32_t)target->pid,
 		.layout = *at,
+		.late_writes = writes_late(target),
 	};
 	uint64_t gil, tasks;
 	int error;

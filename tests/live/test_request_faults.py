@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 from clients import Client, ask, request_bytes
 from harness import HOST, attached
-from venvs import SERVERS, TLS_SERVERS, certificate_in, rows_of
+from venvs import LOGGING, SERVERS, certificate_in, rows_of
 
 GOOD = 5
 CONNECTIONS = 3_000
@@ -211,9 +211,11 @@ def certificate(tmp_path_factory):
     return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.mark.parametrize("server", TLS_SERVERS[:3], ids=str)
+@pytest.mark.parametrize("server", [*SERVERS[:3], SERVERS[4]], ids=str)
 def test_tls_clients_that_say_goodbye_or_nothing(server, certificate):
     """A good-bye is no request, nor is a connection that is given up."""
+    if server.packages == "uvloop-0.21":
+        certificate += LOGGING
     with server.service(arguments=certificate) as service, attached(service) as run:
         for number in range(6):
             with Client(service.port, tls=True) as client:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from clients import Client, WebSocket, ask, load, request_bytes
 from harness import attached, wait_until
-from venvs import SERVERS, TLS_SERVERS, Server, certificate_in, rows_of
+from venvs import LOGGING, SERVERS, Server, certificate_in, rows_of
 
 REQUESTS = int(os.environ.get("LOOPSCOPE_REQUESTS", "5000"))
 #: What a percentile may be off.
@@ -575,8 +575,10 @@ def certificate(tmp_path_factory):
     return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.mark.parametrize("server", TLS_SERVERS, ids=str)
+@pytest.mark.parametrize("server", SERVERS, ids=str)
 def test_tls(server, certificate):
+    if server.packages == "uvloop-0.21":
+        certificate += LOGGING
     # A client that makes a connection anew, as after an exception, or decrypts much
     # looks late at its other connections.
     mix = [one for one in MIX if one[1] != 500 and "large" not in one[0]]
@@ -592,6 +594,16 @@ def test_tls(server, certificate):
             if not off[-1]:
                 return
     pytest.fail(f"times are off: {off}")
+
+
+def test_tls_that_nothing_tells_of(certificate):
+    """Without its log nobody knows what is answered: no numbers rather than wrong ones."""
+    with Server("uvloop", "h11", "uvloop-0.21").service(arguments=certificate) as service:
+        with attached(service) as run:
+            load(service.port, [("GET", "/items"), ("GET", "/refused")] * 20, 4, tls=True)
+    assert (run.status, run.stderr) == (0, "")
+    assert run.report["routes"] == []
+    assert run.report["self"]["counters"]["requests_untold"] == 4
 
 
 def test_two_workers_are_one_sum():
