@@ -14,6 +14,8 @@
 #define IOV_LOOKED_AT 16
 #define CONTINUED_NS 5000000ull	/* sends this close together are one message */
 #define RECEIVED_HEAD_BYTES 64	/* of a peer's reply */
+#define NAME_PORT 53		/* replies that are looked into further */
+#define MMSGHDR_BYTES 64	/* struct mmsghdr */
 #define CHUNK_HEAD_BYTES 24	/* of a further part of a response */
 #define SCOPE_FRAMES 12		/* a response is written this close to its scope at most */
 #define LOG_FRAMES 24		/* and logged, through `logging` and what formats the line */
@@ -141,6 +143,8 @@ __noinline int global_payload_read(__u32 context, __u32 wanted)
 
 	if (!s)
 		return 0;
+	if (s->io.number == NR_SENDMMSG)
+		s->io.messages = (__u32)s->io.result;
 	buffers_find(&s->io);
 	s->io.head_bytes = 0;
 	s->io.tail_bytes = 0;
@@ -443,6 +447,18 @@ __noinline int global_message_send(__u32 context, __u64 tstate)
 	return 0;
 }
 
+/* A resolver asks for both kinds of addresses in one call: its second message. */
+__noinline int global_second_send(__u32 context)
+{
+	struct scratch *s = scratch_of(context);
+
+	if (!s || s->io.messages < 2)
+		return 0;
+	s->io.args[1] += MMSGHDR_BYTES;
+	global_payload_read(context, LS_HEAD_BYTES);
+	return global_transfer_send(context);
+}
+
 /* Records a transfer that begins nothing. */
 __noinline int global_transfer_send(__u32 context)
 {
@@ -558,7 +574,10 @@ static __always_inline int client_io(struct scratch *s, struct connection *conne
 	bool continued;
 
 	if (direction == IO_RECEIVE) {
-		global_payload_read(CONTEXT_SYSCALL, RECEIVED_HEAD_BYTES);
+		global_payload_read(CONTEXT_SYSCALL,
+				    connection->flags & IO_DATAGRAM &&
+						    connection->peer_port == NAME_PORT
+					    ? LS_HEAD_BYTES : RECEIVED_HEAD_BYTES);
 		connection->sent_ns = 0;
 		return IO_RECORD_TRANSFER;
 	}

@@ -37,9 +37,10 @@ int global_transfer_send(__u32 context);
 int global_response_send(__u32 context);
 int global_message_send(__u32 context, __u64 tstate);
 int global_logged_send(__u32 context);
+int global_second_send(__u32 context);
 
 /* Records the transfer whose registers are in the scratch slot. */
-static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate)
+static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate, long number)
 {
 	switch (global_socket_io(context, process)) {
 	case IO_RECORD_TRANSFER:
@@ -50,6 +51,8 @@ static __always_inline void socket_io(__u32 context, __u32 process, __u64 tstate
 		break;
 	case IO_RECORD_CALL:
 		global_message_send(context, tstate);
+		if (number == NR_SENDMMSG)
+			global_second_send(context);
 		break;
 	case IO_RECORD_LOGGED:
 		global_logged_send(context);

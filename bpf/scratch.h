@@ -101,6 +101,7 @@ struct io_state {	/* of the system call at hand */
 	__u32 first_bytes;
 	__u32 head_bytes, tail_bytes;
 	__u32 short_one;	/* head has room for all of it */
+	__u32 messages;		/* of sendmmsg(): sent by one call */
 	__u8 tail[LS_TAIL_BYTES];
 };
 

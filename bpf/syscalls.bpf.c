@@ -385,7 +385,7 @@ int BPF_PROG(sys_exit, struct pt_regs *pt, long result)
 		else if (what == LOOP_RECORD_HOLDER)
 			global_holder_asleep(CONTEXT_SYSCALL, entry->slot);
 		if (moved(number, result))
-			socket_io(CONTEXT_SYSCALL, slot->process, slot->tstate);
+			socket_io(CONTEXT_SYSCALL, slot->process, slot->tstate, number);
 	} else if (is_epoll_wait(number)) {
 		epoll_seen(s, tgid, tid, (int)pt->di, now);
 	} else if (number == NR_FUTEX) {

@@ -60,7 +60,7 @@ static __always_inline void thread_transfer(struct scratch *s, __u32 tgid, __u32
 	     (s->io.number == NR_WRITE && s->io.result == 8)) &&
 	    global_work_end(CONTEXT_SYSCALL, entry->process, tid))
 		return;
-	socket_io(CONTEXT_SYSCALL, entry->process, 0);
+	socket_io(CONTEXT_SYSCALL, entry->process, 0, s->io.number);
 }
 
 #endif

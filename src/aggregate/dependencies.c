@@ -120,8 +120,10 @@ int dependencies_add(struct dependency_rows *rows, const struct dependency_call 
 	if (call->protocol != PROTOCOL_UNKNOWN)
 		row->protocol = call->protocol;
 	row->folded |= it->route.folded;
-	if (it->peer_name)
+	if (it->peer_name) {
+		row->names_differ |= row->peer_name && row->peer_name != it->peer_name;
 		row->peer_name = it->peer_name;
+	}
 	if (!row->library.file)
 		row->library = it->library;
 	if (!it->request && !row->owner_task) {

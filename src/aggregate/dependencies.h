@@ -23,7 +23,7 @@ struct call_process {
 /* Calls of one site within one request, where they are many. */
 struct dependency_row {
 	const char *peer, *peer_name, *route, *method;
-	bool folded;
+	bool folded, names_differ;	/* connections that are known by other names */
 	enum protocol protocol;
 	struct place culprit, library;
 	const char *owner_task, *owner_thread;

@@ -60,7 +60,9 @@ struct answering {
 
 static const char *name_given(const struct connection *connection)
 {
-	return connection->peer ? peer_server_name(connection->peer) : NULL;
+	const char *name = connection->peer ? peer_server_name(connection->peer) : NULL;
+
+	return name ? name : connection->known_as;
 }
 
 static void on_call(void *context, const struct peer_call *call)
@@ -151,6 +153,41 @@ static int receive(struct tracker *tracker, struct connection *connection,
 	return peer_received(connection->peer, data, on_call, &answering);
 }
 
+static struct name_address address_of(const struct io_record *io)
+{
+	struct name_address address = { { [10] = 0xff, [11] = 0xff } };
+
+	if (io->family == FD_INET6)
+		memcpy(address.bytes, io->address, 16);
+	else
+		memcpy(address.bytes + 12, io->address, 4);
+	return address;
+}
+
+/* What a process asks name servers, and what it connects to then. */
+static void follow_names(struct tracker *tracker, struct connection *connection,
+			 const struct event_header *event, const struct io_record *io,
+			 const uint8_t *head)
+{
+	struct name_address address = address_of(io);
+
+	if (io->family != FD_INET && io->family != FD_INET6)
+		return;
+	if (!(io->flags & IO_DATAGRAM)) {
+		if (io->direction == IO_CONNECT)
+			connection->known_as = names_of(tracker->names, (pid_t)event->tgid,
+							&address, event->time_ns);
+		return;
+	}
+	if (io->peer_port != NAME_PORT)
+		return;
+	if (io->direction == IO_SEND)
+		names_asked(tracker->names, connection->id, head, io->head_bytes);
+	else if (io->direction == IO_RECEIVE)
+		names_answered(tracker->names, (pid_t)event->tgid, connection->id, head,
+			       io->head_bytes, event->time_ns);
+}
+
 int peer_event(struct tracker *tracker, struct connection *connection,
 	       const struct event_header *event, const struct io_record *io, const uint8_t *head,
 	       const struct activity *activity)
@@ -169,6 +206,7 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 		connection->name = NULL;
 		connection->token = 0;
 	}
+	follow_names(tracker, connection, event, io, head);
 	if (!connection->name)
 		connection->name = name_of(event, io);
 	if (!connection->peer) {
@@ -189,6 +227,8 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 	if (activity) {
 		token = origin_add(tracker, activity);
 		connection->token = token;
+	} else if (io->flags & IO_DATAGRAM) {
+		token = connection->token; /* of several sent by one call */
 	}
 	if (request)
 		request->peers[request->peer_count++ % 8] = connection->id;

@@ -62,7 +62,7 @@ struct dependency_call {
 	struct place culprit, library;	/* the call site */
 	const char *owner_task, *owner_thread;
 	const char *peer;	/* interned "host:port" or "unix:PATH" */
-	const char *peer_name;	/* interned, as TLS gave it; NULL: not known */
+	const char *peer_name;	/* interned, as TLS or a look-up gave it; NULL: not known */
 	const struct peer_call *call;
 	bool refused;		/* the connection could not be opened */
 	bool blocks_loop;	/* made in a blocking way on a loop thread */

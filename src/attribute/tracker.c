@@ -15,8 +15,9 @@ struct tracker *tracker_new(const struct tracker_sink *sink)
 		return NULL;
 	tracker->sink = *sink;
 	tracker->shapes = shape_set_new(SHAPES_MAX);
-	if (!tracker->shapes) {
-		free(tracker);
+	tracker->names = name_table_new();
+	if (!tracker->shapes || !tracker->names) {
+		tracker_free(tracker);
 		return NULL;
 	}
 	return tracker;
@@ -49,6 +50,7 @@ void tracker_free(struct tracker *tracker)
 	HASH_ITER(hh, tracker->requests, request, after)
 	request_drop(tracker, request);
 	shape_set_free(tracker->shapes);
+	name_table_free(tracker->names);
 	free(tracker);
 }
 
@@ -268,6 +270,7 @@ void tracker_gap(struct tracker *tracker)
 {
 	struct connection *connection, *next;
 
+	names_gap(tracker->names);
 	HASH_ITER(hh, tracker->connections, connection, next) {
 		if (connection->role == ROLE_CLIENT) {
 			peer_lost(tracker, connection);
@@ -303,5 +306,8 @@ size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, 
 
 struct tracker_counts tracker_counts(const struct tracker *tracker)
 {
-	return tracker->counts;
+	struct tracker_counts counts = tracker->counts;
+
+	counts.forgotten += names_dropped(tracker->names);
+	return counts;
 }

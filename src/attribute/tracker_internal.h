@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "attribute/http.h"
+#include "attribute/names.h"
 #include "attribute/peer.h"
 #include "attribute/shape.h"
 #include "attribute/tracker.h"
@@ -78,6 +79,7 @@ struct connection {
 	/* ROLE_CLIENT */
 	struct peer *peer;		/* owned */
 	const char *name;		/* interned "host:port" */
+	const char *known_as;		/* interned, as it was looked up; NULL: not known */
 	uint64_t token;			/* of the last call or opening, 0: none seen */
 	UT_hash_handle hh;		/* by id */
 	uint64_t client;		/* process and port of the client; ROLE_SERVER */
@@ -108,6 +110,7 @@ struct tracker {
 	size_t orphans;
 	pid_t logging[LS_MAX_PROCESSES];	/* servers whose log was seen; 0: none */
 	struct shape_set *shapes;	/* owned: of all peers together */
+	struct name_table *names;	/* owned */
 	struct tracker_counts counts;
 };
 

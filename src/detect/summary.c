@@ -168,7 +168,7 @@ static int fill_dependencies(const struct detect_input *input, struct report *re
 		report->dependency_count++;
 		distribution_summary(&row->per_request, &per_request);
 		*to = (struct dependency_summary){
-			.peer = row->peer, .peer_name = row->peer_name,
+			.peer = row->peer, .peer_name = row->names_differ ? NULL : row->peer_name,
 			.protocol = protocol_name(row->protocol),
 			.route = row->route, .method = row->method, .route_folded = row->folded,
 			.call_site = { row->culprit.file, row->culprit.function,

@@ -4,8 +4,9 @@
     python upstream.py PORT TLS_PORT CERTIFICATE KEY
 
 /delay/MS, /status/CODE; /never takes the request and is silent; /reset resets the
-connection. Everything else is answered at once. A DNS server at NAMES says
-127.0.0.1 to whatever it is asked, after 20 ms.
+connection. Everything else is answered at once. A DNS server at NAMES answers after
+20 ms: a7.test is at 127.9.0.7, alias-NAME is another name of NAME, everything else is
+at 127.0.0.1; of addresses of another kind there are none.
 """
 
 import asyncio
@@ -60,16 +61,39 @@ async def serve(reader, writer):
         writer.close()
 
 
+def record(kind, data):
+    """An answer's record, of the name that stands at 12."""
+    return b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
+
+
+def address_of(label):
+    number = label.removeprefix(b"a")
+    return f"127.9.0.{int(number)}" if number.isdigit() else "127.0.0.1"
+
+
 class Names(asyncio.DatagramProtocol):
     def connection_made(self, transport):
         self.transport = transport
 
     def datagram_received(self, data, addr):
-        question = data[12 : data.index(b"\0", 12) + 5]
-        header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0)
-        found = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton("127.0.0.1")
+        end = data.index(b"\0", 12)
+        label = data[13 : 13 + data[12]]
+        found = []
+        if data[end + 1 : end + 3] == b"\0\1":
+            real = label.removeprefix(b"alias-")
+            address = socket.inet_aton(address_of(real))
+            if real != label:
+                # the rest of it is where the first label of the question ends
+                pointer = bytes([0xC0, 13 + data[12]])
+                found.append(record(5, bytes([len(real)]) + real + pointer))
+                at = 12 + (end + 5 - 12) + 12
+                name = struct.pack("!H", 0xC000 | at)
+                found.append(name + record(1, address)[2:])
+            else:
+                found.append(record(1, address))
+        header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, len(found), 0, 0)
         asyncio.get_running_loop().call_later(
-            0.02, self.transport.sendto, header + question + found, addr
+            0.02, self.transport.sendto, header + data[12 : end + 5] + b"".join(found), addr
         )
 
 
