@@ -380,7 +380,7 @@ void peer_gap(struct peer *peer, peer_each each, void *context)
 		peer->http = (struct http_state){ .tunnel = peer->http.tunnel };
 		break;
 	default:
-		peer->frame = (struct frame_state){ .lost = true };
+		peer->frames[0] = peer->frames[1] = (struct frame_state){ .lost = true };
 	}
 }
 

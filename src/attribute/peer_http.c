@@ -167,7 +167,9 @@ void http1_received(struct peer *peer, const struct peer_view *view, const struc
 
 #define FRAME 9
 #define FRAME_MAX (1u << 24)
+#define DATA 0
 #define HEADERS 1
+#define RESET 3
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_BYTES (sizeof(preface) - 1)
 
@@ -182,9 +184,9 @@ static bool frame_plausible(const uint8_t *frame)
 	uint32_t length = frame_length(frame), stream = be32(frame + 5);
 
 	switch (frame[3]) {
-	case 0: case HEADERS: case 9:
+	case DATA: case HEADERS: case 9:
 		return stream & 1 && stream < 1u << 31;
-	case 3: return length == 4 && stream & 1;
+	case RESET: return length == 4 && stream & 1;
 	case 4: return length % 6 == 0 && !stream;
 	case 6: return length == 8 && !stream;
 	case 7: return length >= 8 && !stream;
@@ -193,11 +195,11 @@ static bool frame_plausible(const uint8_t *frame)
 	}
 }
 
-/* Walks frames; how many begin a request, or -1 when they are none. */
-static int frames(struct frame_state *state, const struct peer_view *view)
+/* Walks frames; how many are of these types (bits), or -1 when they are no frames. */
+static int frames(struct frame_state *state, const struct peer_view *view, unsigned int types)
 {
 	uint64_t at = state->skip < view->total ? state->skip : view->total;
-	int requests = 0;
+	int count = 0;
 
 	state->skip -= at;
 	if (view->visible >= PREFACE_BYTES && !memcmp(view->bytes, preface, PREFACE_BYTES))
@@ -205,13 +207,14 @@ static int frames(struct frame_state *state, const struct peer_view *view)
 	while (at + FRAME <= view->visible) {
 		if (!frame_plausible(view->bytes + at))
 			return -1;
-		requests += view->bytes[at + 3] == HEADERS;
+		state->counts = types >> view->bytes[at + 3] & 1;
+		count += state->counts;
 		at += FRAME + (uint64_t)frame_length(view->bytes + at);
 	}
 	state->lost = at < view->total;
 	if (at > view->total)
 		state->skip = at - view->total;
-	return requests;
+	return count;
 }
 
 bool http2_frames(const struct peer_view *view)
@@ -220,20 +223,28 @@ bool http2_frames(const struct peer_view *view)
 
 	if (view->visible >= PREFACE_BYTES && !memcmp(view->bytes, preface, PREFACE_BYTES))
 		return true;
-	return view->visible >= FRAME && frames(&state, view) >= 0 && !state.skip && !state.lost;
+	return view->visible >= FRAME && frames(&state, view, 0) >= 0 && !state.skip && !state.lost;
+}
+
+/* The same for what may begin in the middle of a frame: then the next one is looked for. */
+static int frames_again(struct frame_state *state, const struct peer_view *view,
+			unsigned int types)
+{
+	struct frame_state fresh = { 0 };
+	int count = frames(state->lost ? &fresh : state, view, types);
+
+	if (state->lost && count >= 0)
+		*state = fresh;
+	return count;
 }
 
 /* HEADERS begin calls; settings, windows and pings are no calls. */
 void http2_sent(struct peer *peer, const struct peer_view *view, struct peer_send *send,
 		const struct peer_sink *sink)
 {
-	struct frame_state *state = &peer->frame;
-	struct frame_state fresh = { 0 };
-	int requests = frames(state->lost ? &fresh : state, view);
+	int requests = frames_again(&peer->frames[0], view, 1u << HEADERS);
 
 	(void)sink;
-	if (state->lost && requests >= 0)
-		*state = fresh;
 	send->begins = requests > 0;
 	send->commands = requests > 0 ? (uint32_t)requests : 0;
 	send->nothing = !send->begins && (!peer->count || peer_newest(peer)->answered);
@@ -241,6 +252,11 @@ void http2_sent(struct peer *peer, const struct peer_view *view, struct peer_sen
 
 void http2_received(struct peer *peer, const struct peer_view *view, const struct peer_sink *sink)
 {
+	bool inside = peer->frames[1].skip && peer->frames[1].counts;
+
 	(void)sink;
-	peer_reply(peer, view, true);
+	/* settings, windows and pings answer nobody's request */
+	if (frames_again(&peer->frames[1], view, 1u << DATA | 1u << HEADERS | 1u << RESET) ||
+	    inside)
+		peer_reply(peer, view, true);
 }

@@ -107,6 +107,7 @@ struct http_state {
 
 struct frame_state {
 	uint64_t skip;		/* of a frame that goes on */
+	bool counts;		/* HTTP/2: it is of a type that was looked for */
 	bool lost;
 };
 
@@ -136,6 +137,7 @@ struct peer {
 		struct mongodb_state mongodb;
 		struct http_state http;
 		struct frame_state frame;
+		struct frame_state frames[2];	/* sent, received */
 	};
 };
 

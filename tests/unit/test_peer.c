@@ -402,6 +402,13 @@ static void test_unpaired(void **state)
 	SEND(talk, "\0\0\4\10\0\0\0\0\0\0\0\1\0");
 	assert_int_equal(peer_protocol(talk->peer), PROTOCOL_HTTP2);
 	expect(talk, "2 wait 1: 2 unpaired -\n");
+	/* settings and a window answer nobody, in one piece or in two */
+	talk = talk_to(0);
+	SEND(talk, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\1\1\5\0\0\0\1x");
+	RECEIVE(talk, "\0\0\0\4\0\0\0\0\0\0\0\4\10\0\0\0\0\0\0\0");
+	RECEIVE(talk, "\1\0\0\0\0\4\1\0\0\0\0");
+	RECEIVE(talk, "\0\0\1\1\4\0\0\0\1x");
+	expect(talk, "1 wait 3: 1 unpaired -\n");
 	talk = talk_to(5672);
 	SEND(talk, "AMQP\0\0\11\1");
 	RECEIVE(talk, "\1\0\0\0\0\0\4abcd\xce");
