@@ -266,6 +266,9 @@ int peer_sent(struct peer *peer, const struct peer_data *data, uint64_t token, p
 	if (send.begins || !peer->count) {
 		give_held(peer, &sink);
 		begin(peer, &view, &send, &sink);
+		view.total = 0; /* the bytes are counted once */
+		for (uint32_t i = 1; i < send.calls; i++)
+			begin(peer, &view, &send, &sink);
 	} else {
 		go_on(peer, peer_newest(peer), &view, &send);
 	}

@@ -246,17 +246,19 @@ void http2_sent(struct peer *peer, const struct peer_view *view, struct peer_sen
 
 	(void)sink;
 	send->begins = requests > 0;
-	send->commands = requests > 0 ? (uint32_t)requests : 0;
+	send->calls = requests > 0 ? (uint32_t)requests : 0;
+	send->commands = send->begins;
 	send->nothing = !send->begins && (!peer->count || peer_newest(peer)->answered);
 }
 
 void http2_received(struct peer *peer, const struct peer_view *view, const struct peer_sink *sink)
 {
-	bool inside = peer->frames[1].skip && peer->frames[1].counts;
+	struct frame_state *state = &peer->frames[1];
+	bool inside = state->skip && state->counts;
 
 	(void)sink;
 	/* settings, windows and pings answer nobody's request */
-	if (frames_again(&peer->frames[1], view, 1u << DATA | 1u << HEADERS | 1u << RESET) ||
-	    inside)
+	if (frames_again(state, view, 1u << DATA | 1u << HEADERS | 1u << RESET) || inside ||
+	    state->lost)
 		peer_reply(peer, view, true);
 }

@@ -44,6 +44,7 @@ struct peer_send {
 	bool silent;		/* nobody answers it */
 	bool exact, open, prepare, internal;
 	uint32_t replies, commands;
+	uint32_t calls;		/* that it begins, of `commands` each; 0: one */
 	const char *shape;
 	uint64_t id;
 	uint64_t resumes;	/* it runs the statement of this hash */

@@ -126,7 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		peer_closed(run.peer, run.now, bytes[1] & 1, on_call, &run);
 	else
 		peer_open(run.peer, run.now, on_call, &run);
-	check(run.calls <= run.sends);
+	/* HTTP/2: as many as there are frames in what is seen of a send */
+	check(run.calls <= run.sends * (PEER_HEAD_BYTES / 9));
 	peer_free(run.peer);
 	return 0;
 }

@@ -216,11 +216,20 @@ class Upstream(Server):
         self.tls_port = free_port()
         self.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2,
                  "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem")  # fmt: skip
-        self.launch(sys.executable, SERVICES / "upstream.py", self.port, self.tls_port,
-                    "cert.pem", "key.pem")  # fmt: skip
+        self.launch(*self.program(), self.port, self.tls_port, "cert.pem", "key.pem")
+
+    def program(self):
+        return sys.executable, SERVICES / "upstream.py"
 
     def ready(self):
         return listening(self.port) and listening(self.tls_port)
+
+
+class Http2(Upstream):
+    """services/upstream_http2.py: HTTP/2 on .port, within TLS on .tls_port."""
+
+    def program(self):
+        return clients_python().python, SERVICES / "upstream_http2.py"
 
 
 def addresses(postgres, redis, upstream, mariadb=None):

@@ -401,7 +401,7 @@ static void test_unpaired(void **state)
 	RECEIVE(talk, "\0\0\1\1\4\0\0\0\1x");
 	SEND(talk, "\0\0\4\10\0\0\0\0\0\0\0\1\0");
 	assert_int_equal(peer_protocol(talk->peer), PROTOCOL_HTTP2);
-	expect(talk, "2 wait 1: 2 unpaired -\n");
+	expect(talk, "2 wait 101: 1 unpaired -\n2 wait 1: 1 unpaired -\n");
 	/* settings and a window answer nobody, in one piece or in two */
 	talk = talk_to(0);
 	SEND(talk, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\1\1\5\0\0\0\1x");
