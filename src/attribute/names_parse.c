@@ -169,7 +169,7 @@ int name_answer_parse(const uint8_t *bytes, size_t size, struct name_message *re
 		return error;
 	records = (size_t)bytes[6] << 8 | bytes[7];
 	memcpy(owner, ret_message->name, NAME_BYTES);
-	/* what is wrong, or not seen any more, ends it: what was before is as the resolver saw it */
+	/* what is wrong, or not seen, ends it: what was before is as the resolver saw it */
 	for (size_t i = 0; i < records && i < RECORDS_MAX; i++)
 		if (record(&reader, owner, ret_message))
 			break;

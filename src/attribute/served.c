@@ -213,6 +213,10 @@ static int receive(struct served_io *it, const uint8_t *head)
 	if (open)
 		served_more(open, it->io);
 	http_receive(&connection->in, &bytes, on_request_event, it);
+	if (connection->in.refusal && !connection->refused) {
+		connection->refused = true;
+		it->tracker->counts.refused++;
+	}
 	request = open ? open : served_newest(connection);
 	if (!request)
 		return 0;
@@ -340,6 +344,7 @@ int served_event(struct tracker *tracker, struct route_cache *routes,
 
 void served_closed(struct tracker *tracker, struct connection *connection, uint64_t now)
 {
+	tracker->counts.refused += tls_given_up(connection);
 	while (connection->queue) {
 		struct open_request *request = connection->queue;
 		bool below_tls = connection->handshake && tls_answered(request);

@@ -69,6 +69,11 @@ bool tls_untold(const struct tracker *tracker, const struct open_request *reques
 	return true;
 }
 
+bool tls_given_up(const struct connection *connection)
+{
+	return connection->handshake == HANDSHAKE_HELLO;
+}
+
 /* While it streams, looks at its task see it wait for what comes next. */
 bool tls_settled(const struct open_request *request)
 {

@@ -22,6 +22,7 @@ struct tracker_sink {
 /* What could not be followed; see the fields' names in the report. */
 struct tracker_counts {
 	uint64_t uncertain;	/* requests whose beginning or end had to be guessed */
+	uint64_t refused;	/* connections of clients that spoke no HTTP/1.1 */
 	uint64_t untold;	/* connections below TLS whose requests nothing tells of */
 	uint64_t forgotten;	/* requests, calls and parts of them beyond what is kept at once */
 };

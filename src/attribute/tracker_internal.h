@@ -74,6 +74,7 @@ struct connection {
 	struct open_request *queue;	/* oldest first */
 	uint64_t answered;		/* identity of the last one that is over, 0: not known */
 	bool upgraded;			/* to a websocket */
+	bool refused;			/* it spoke no HTTP/1.1 */
 	uint8_t handshake;		/* of TLS, see served_tls.c */
 	bool late;			/* only the server's log tells of its responses */
 	/* ROLE_CLIENT */
@@ -188,6 +189,9 @@ int tls_event(struct served_io *it, const uint8_t *head);
 /* The server's log says what it sends next to a client. */
 int tls_logged(struct tracker *tracker, const struct event_response *response,
 	       const struct activity *activity);
+
+/* It began a handshake that it never went on with. */
+bool tls_given_up(const struct connection *connection);
 
 /* Nothing tells of responses on this connection: was `request` answered?  Nobody knows. */
 bool tls_untold(const struct tracker *tracker, const struct open_request *request);

@@ -143,6 +143,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		{ "requests_untold",
 		  "TLS connections whose requests are unknown: uvloop before 0.23, no access log",
 		  counts.untold },
+		{ "connections_not_http",
+		  "connections to the target's ports that spoke no HTTP/1.1", counts.refused },
 		{ "requests_forgotten", "requests and calls beyond what is kept at once",
 		  counts.forgotten },
 		{ "routes_lost", "routes beyond the number that has a row",

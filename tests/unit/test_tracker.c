@@ -340,6 +340,134 @@ static void test_websocket(void **state)
 	assert_int_equal(world->requests[0].messages_out, 1);
 }
 
+/* ---- TLS, where responses are written when their frames have gone ----------------- */
+
+#define HELLO 22
+#define DATA 23
+
+/* A record with that many bytes in it, of the client at `port`. */
+static void record(struct world *world, uint16_t port, uint8_t direction, uint8_t type,
+		   uint16_t bytes, uint64_t now)
+{
+	struct event_transfer event = { .header = { .kind = EVENT_TRANSFER, .time_ns = now,
+						    .tgid = PID, .tid = TID },
+					.head = { type, 3, 3, (uint8_t)(bytes >> 8),
+						  (uint8_t)bytes } };
+
+	fill(&event.io, world, port, ROLE_SERVER, direction, "", now);
+	event.io.peer_port = port;
+	event.io.flags |= IO_TLS | IO_LATE;
+	event.io.bytes = 5 + bytes;
+	event.io.head_bytes = 5;
+	event.io.arrived_ns = event.io.arrived_last_ns = now;
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, NULL), 0);
+}
+
+/* The server's line about its response to the client at `port`. */
+static void logged(struct world *world, uint16_t port, uint64_t request, uint16_t status,
+		   uint64_t now)
+{
+	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = now,
+						   .tgid = PID, .tid = TID },
+				       .asgi = ASGI_START, .status = status };
+	struct activity activity = { .pid = PID, .tid = TID, .request = request,
+				     .client_port = port };
+
+	activity.route.route = intern("/items/{id}");
+	activity.route.method = intern("GET");
+	fill(&event.io, world, 0, ROLE_SERVER, IO_LOGGED, "", now);
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
+}
+
+static void handshake(struct world *world, uint16_t port, uint64_t now)
+{
+	record(world, port, IO_RECEIVE, HELLO, 300, now);
+	record(world, port, IO_SEND, HELLO, 1000, now + MS);
+	record(world, port, IO_RECEIVE, DATA, 53, now + 2 * MS);
+	record(world, port, IO_SEND, DATA, 250, now + 3 * MS);
+}
+
+static void test_told_by_the_log(void **state)
+{
+	struct world *world = *state;
+
+	handshake(world, 50001, 10 * MS);
+	record(world, 50001, IO_RECEIVE, DATA, 100, 100 * MS);
+	logged(world, 50001, 7, 200, 110 * MS);
+	record(world, 50001, IO_SEND, DATA, 400, 111 * MS);
+	record(world, 50001, IO_SEND, DATA, 400, 130 * MS);
+	assert_int_equal(world->request_count, 0);
+	record(world, 50001, IO_RECEIVE, DATA, 100, 200 * MS);
+	assert_int_equal(world->request_count, 1);
+	logged(world, 50001, 8, 404, 210 * MS);
+	record(world, 50001, IO_SEND, DATA, 400, 211 * MS);
+	/* a good-bye, which looks like data, comes late */
+	record(world, 50001, IO_SEND, DATA, 19, 900 * MS);
+	closed(world, 50001, 901 * MS, false);
+	assert_int_equal(world->request_count, 2);
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_int_equal(world->requests[i].status, i ? 404 : 200);
+		assert_int_equal(world->requests[i].identity, 7 + i);
+		assert_int_equal(world->requests[i].start_ns, (100 + 100 * i) * MS);
+		assert_int_equal(world->requests[i].first_byte_ns, (111 + 100 * i) * MS);
+		assert_int_equal(world->requests[i].end_ns, (i ? 211 : 130) * MS);
+		assert_string_equal(world->requests[i].route.route, "/items/{id}");
+		assert_false(world->requests[i].aborted);
+	}
+	/* its client goes before there is anything to log */
+	handshake(world, 50002, 1000 * MS);
+	record(world, 50002, IO_RECEIVE, DATA, 100, 1100 * MS);
+	closed(world, 50002, 1200 * MS, false);
+	assert_int_equal(world->request_count, 3);
+	assert_true(world->requests[2].aborted);
+	/* answered when the window ends, and not */
+	for (uint16_t port = 50003; port < 50005; port++) {
+		handshake(world, port, 1300 * MS);
+		record(world, port, IO_RECEIVE, DATA, 100, 1400 * MS);
+	}
+	logged(world, 50003, 9, 200, 1410 * MS);
+	record(world, 50003, IO_SEND, DATA, 400, 1411 * MS);
+	tracker_finish(world->tracker, 2000 * MS);
+	assert_int_equal(world->request_count, 5);
+	assert_int_equal(world->requests[3].end_ns, 1411 * MS);
+	assert_false(world->requests[3].ongoing);
+	assert_true(world->requests[4].ongoing);
+	assert_int_equal(tracker_counts(world->tracker).untold, 0);
+}
+
+static void test_told_by_nothing(void **state)
+{
+	struct world *world = *state;
+
+	for (uint16_t port = 50001; port < 50003; port++) {
+		handshake(world, port, 10 * MS);
+		for (uint64_t i = 1; i < 4; i++) {
+			record(world, port, IO_RECEIVE, DATA, 100, 100 * i * MS);
+			record(world, port, IO_SEND, DATA, 100, (100 * i + 50) * MS);
+		}
+	}
+	closed(world, 50001, 1000 * MS, false);
+	tracker_finish(world->tracker, 2000 * MS);
+	assert_int_equal(world->request_count, 0);
+	assert_int_equal(tracker_counts(world->tracker).untold, 2);
+}
+
+/* ---- what is no HTTP ---------------------------------------------------------------- */
+
+static void test_no_http_is_counted(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, "what is this?\r\n\r\n", 100 * MS, 101 * MS);
+	receive(world, 1, ROLE_SERVER, "and this?\r\n\r\n", 102 * MS, 103 * MS);
+	record(world, 2, IO_RECEIVE, HELLO, 300, 104 * MS);
+	receive(world, 3, ROLE_SERVER, GET, 105 * MS, 106 * MS);
+	message(world, 3, ROLE_SERVER, OK "body", 7, 107 * MS);
+	for (uint64_t connection = 1; connection < 4; connection++)
+		closed(world, connection, 200 * MS, false);
+	assert_int_equal(tracker_counts(world->tracker).refused, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -349,7 +477,8 @@ int main(void)
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
 		TEST(test_response_alone), TEST(test_call_of_a_request),
 		TEST(test_orphan_is_joined), TEST(test_refused), TEST(test_wait_fills_its_gap),
-		TEST(test_gap), TEST(test_websocket),
+		TEST(test_gap), TEST(test_websocket), TEST(test_told_by_the_log),
+		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
