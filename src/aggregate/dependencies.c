@@ -152,6 +152,8 @@ int dependencies_add(struct dependency_rows *rows, const struct dependency_call 
 	row->bytes_sent += call->bytes_sent;
 	row->bytes_received += call->bytes_received;
 	count_shape(row, call->shape);
+	if (call->silent)
+		return 0;
 	if (!call->reply_ns) {
 		row->unanswered += !call->failed;
 		/* what is still waited for has taken that long at least */

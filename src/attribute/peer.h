@@ -68,6 +68,7 @@ struct peer_call {
 	bool error;		/* the peer answered with an error */
 	bool failed;		/* the connection ended without a reply */
 	bool unpaired;
+	bool silent;		/* nobody answers it: there is no latency */
 	bool internal;		/* of the client library: log-in, keep-alive, transaction control */
 	uint32_t commands;	/* statements in it, at least one; those that were seen */
 	const char *shape;	/* interned; NULL: not known */

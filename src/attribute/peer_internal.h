@@ -109,6 +109,7 @@ struct http_state {
 struct frame_state {
 	uint64_t skip;		/* of a frame that goes on */
 	bool counts;		/* HTTP/2: it is of a type that was looked for */
+	bool confirms;		/* AMQP: the peer answers what is published */
 	bool lost;
 };
 

@@ -34,6 +34,18 @@ void unknown_received(struct peer *peer, const struct peer_view *view,
 #define AMQP_METHOD 1
 #define AMQP_HEARTBEAT 8
 #define AMQP_END 0xce
+#define METHOD(class, number) ((uint32_t)(class) << 16 | (number))
+
+enum {
+	CONNECTION_TUNE_OK = METHOD(10, 31),
+	CONNECTION_CLOSE_OK = METHOD(10, 51),
+	CHANNEL_CLOSE_OK = METHOD(20, 41),
+	BASIC_PUBLISH = METHOD(60, 40),
+	BASIC_ACK = METHOD(60, 80),
+	BASIC_REJECT = METHOD(60, 90),
+	BASIC_NACK = METHOD(60, 120),
+	CONFIRM_SELECT = METHOD(85, 10),
+};
 
 static bool protocol_header(const struct peer_view *view)
 {
@@ -53,13 +65,37 @@ bool amqp_frame(const struct peer_view *view)
 	return end < view->total && (end >= view->visible || view->bytes[end] == AMQP_END);
 }
 
+/* The method of the frame at `at`; 0: it is none, or not seen. */
+static uint32_t amqp_method(const struct peer_view *view, uint64_t at)
+{
+	if (at + AMQP_HEADER + 4 > view->visible || view->bytes[at] != AMQP_METHOD)
+		return 0;
+	return be32(view->bytes + at + AMQP_HEADER);
+}
+
+/* Nobody answers it; what is published is confirmed where the client wanted that. */
+static bool amqp_silent(uint32_t method, bool confirms)
+{
+	switch (method) {
+	case CONNECTION_TUNE_OK:
+	case CONNECTION_CLOSE_OK:
+	case CHANNEL_CLOSE_OK:
+	case BASIC_ACK:
+	case BASIC_REJECT:
+	case BASIC_NACK:
+		return true;
+	default:
+		return method == BASIC_PUBLISH && !confirms;
+	}
+}
+
 /* A method begins a call, content goes on with it, a heartbeat is neither. */
 void amqp_sent(struct peer *peer, const struct peer_view *view, struct peer_send *send,
 	       const struct peer_sink *sink)
 {
 	struct frame_state *state = &peer->frame;
 	uint64_t at = state->skip < view->total ? state->skip : view->total;
-	bool known = at == view->total;
+	bool known = at == view->total, silent = true;
 
 	(void)sink;
 	state->skip -= at;
@@ -71,18 +107,25 @@ void amqp_sent(struct peer *peer, const struct peer_view *view, struct peer_send
 		uint8_t type = view->bytes[at];
 
 		send->commands += type == AMQP_METHOD;
+		state->confirms |= amqp_method(view, at) == CONFIRM_SELECT;
+		silent &= type != AMQP_METHOD ||
+			  amqp_silent(amqp_method(view, at), state->confirms);
 		known |= type != AMQP_HEARTBEAT;
 		at += AMQP_HEADER + 1 + (uint64_t)be32(view->bytes + at + 3);
 	}
 	if (at > view->total)
 		state->skip = at - view->total;
 	send->begins = send->commands > 0;
+	send->silent = send->begins && silent && at >= view->total;
 	send->nothing = !known || (!send->begins && !peer->count);
 }
 
 void amqp_received(struct peer *peer, const struct peer_view *view, const struct peer_sink *sink)
 {
+	uint32_t method = amqp_method(view, 0);
+
 	(void)sink;
+	peer->frame.confirms |= method == BASIC_ACK || method == BASIC_NACK;
 	if (view->visible && view->bytes[0] == AMQP_HEARTBEAT && view->total == AMQP_HEADER + 1)
 		return;
 	peer_reply(peer, view, true);

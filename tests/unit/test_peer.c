@@ -419,6 +419,19 @@ static void test_unpaired(void **state)
 	RECEIVE(talk, "\1\0\1\0\0\0\4abcd\xce");
 	assert_int_equal(peer_protocol(talk->peer), PROTOCOL_AMQP);
 	expect(talk, "1 wait 1: 1 unpaired internal -\n2 wait 102: 1 unpaired -\n");
+	/* what is published has no answer, where none was asked for */
+	talk = talk_to(5672);
+	SEND(talk, "AMQP\0\0\11\1");
+	RECEIVE(talk, "\1\0\0\0\0\0\4abcd\xce");
+	SEND(talk, "\1\0\1\0\0\0\4\0\74\0\50\xce\2\0\1\0\0\0\1x\xce");
+	assert_true(talk->last.silent);
+	SEND(talk, "\1\0\1\0\0\0\4\0\125\0\12\xce");
+	RECEIVE(talk, "\1\0\1\0\0\0\4\0\125\0\13\xce");
+	SEND(talk, "\1\0\1\0\0\0\4\0\74\0\50\xce\2\0\1\0\0\0\1x\xce");
+	RECEIVE(talk, "\1\0\1\0\0\0\4\0\74\0\120\xce");
+	expect(talk, "1 wait 1: 1 unpaired internal -\n2 no reply: 1 unpaired -\n"
+		     "3 wait 1: 1 unpaired -\n4 wait 1: 1 unpaired -\n");
+	assert_false(talk->last.silent);
 	talk = talk_to(9092);
 	SEND(talk, "\0\0\0\14\0\3\0\1\0\0\0\1\0\2me");
 	SEND(talk, "\0\0\0\14\0\3\0\1\0\0\0\2\0\2me");
