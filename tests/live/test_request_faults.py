@@ -57,15 +57,17 @@ def half_a_request(port, trouble):
     client.close()
 
 
+GARBAGE = (
+    random.Random(20).randbytes(5000),
+    bytes(1000),
+    b"HELLO WORLD\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"\r\n\r\n\r\nx y z\r\n",
+)
+
+
 def garbage(port, trouble):
-    noise = random.Random(20).randbytes(5000)
-    for data in (
-        noise,
-        bytes(1000),
-        b"HELLO WORLD\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"\r\n\r\n\r\nx y z\r\n",
-    ):
+    for data in GARBAGE:
         reply = raw(port, data)
         if reply is not None and reply.status is not None:
             trouble.saw("garbage", reply)
@@ -175,6 +177,12 @@ def test_refused_and_odd_requests_are_what_clients_saw(trouble):
             answered += Counter(row["status"])
     for status, count in trouble.statuses["garbage"].items():
         assert answered[str(status)] >= count, (answered, trouble.statuses["garbage"])
+
+
+def test_what_is_no_http_is_counted(trouble):
+    """With TLS and HTTP/2, which are none here."""
+    told = trouble.run.report["self"]["counters"]["connections_not_http"]
+    assert told == len(GARBAGE) + 2
 
 
 def test_requests_that_never_end(trouble):

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -146,11 +147,21 @@ def test_every_request_is_counted_and_timed(server, keep_alive):
 class Scene:
     """What was done to a service under one attach, by route, and what was reported."""
 
+    service: object
     replies: dict = field(default_factory=lambda: defaultdict(list))
     run: object = None
 
     def row(self, name):
         return rows_of(self.run)[name]
+
+
+@contextmanager
+def until_begun(service):
+    """Leaves when the endpoint of what is sent in the block runs; see tell() of traffic.py."""
+    told = service.interpreter.outside(f"{service.folder}/begun")
+    before = told.stat().st_size
+    yield
+    wait_until(lambda: told.stat().st_size > before, 5, "the endpoint")
 
 
 def ask_in_pieces(client, data, sizes):
@@ -284,8 +295,8 @@ def given_up(port, scene):
     """Clients that go: with a reset, with a close, in the middle of a response."""
     for how in ("reset", "close"):
         client = Client(port)
-        client.send(request_bytes("GET", "/never"))
-        time.sleep(0.02)
+        with until_begun(scene.service):
+            client.send(request_bytes("GET", "/never"))
         getattr(client, how)()
     client = Client(port)
     client.send(request_bytes("GET", "/stream-never"))
@@ -310,8 +321,8 @@ SCRIPT = (
 @pytest.fixture(scope="module", params=SERVERS, ids=str)
 def scene(request):
     """The whole script under one attach."""
-    scene = Scene()
     with request.param.service() as service:
+        scene = Scene(service)
         port = service.port
         ask(port, "GET", "/items")
         kept, flying, idle = Client(port), Client(port), Client(port)
@@ -499,18 +510,19 @@ BLOCK_MS = 200
 VICTIM_MS = 5.0
 
 
-def during(port, path, times=3):
+def during(service, path, times=3):
     """Each time, while somebody asks for `path`: one on a new connection, one on an old one.
 
     The replies: of who asked, of the new connections, of the old one.
     """
     culprits, fresh, kept = [], [], []
+    port = service.port
     with Client(port) as culprit, Client(port) as old:
         culprit.ask("GET", "/items")
         old.ask("GET", "/items")
         for _ in range(times):
-            sent = culprit.send(request_bytes("GET", path))
-            time.sleep(BLOCK_MS / 4e3)
+            with until_begun(service):
+                sent = culprit.send(request_bytes("GET", path))
             with Client(port) as new:
                 first = new.send(request_bytes("GET", "/text"))
                 second = old.send(request_bytes("GET", "/empty"))
@@ -526,7 +538,7 @@ VICTIM_SERVERS = [SERVERS[0], SERVERS[3], SERVERS[4]]
 @pytest.mark.parametrize("server", VICTIM_SERVERS, ids=str)
 def test_who_waited_for_whom(server):
     with server.service() as service, attached(service) as run:
-        culprits, fresh, kept = during(service.port, f"/block/{BLOCK_MS}")
+        culprits, fresh, kept = during(service, f"/block/{BLOCK_MS}")
     [finding] = run.findings("blocking_call")
     assert finding["route"] == "/block/{ms}"
     victims = {f"{one['method']} {one['route']}": one for one in finding["victims"]}
@@ -561,7 +573,7 @@ def test_who_waited_for_whom(server):
 def test_nobody_waited(server):
     """The silent twin: as long, without holding the loop."""
     with server.service() as service, attached(service) as run:
-        during(service.port, f"/sleep/{BLOCK_MS}")
+        during(service, f"/sleep/{BLOCK_MS}")
     assert run.report["matrix"] == [] and run.report["findings"] == []
     for name in ("GET /text", "GET /empty"):
         assert rows_of(run)[name]["time_ms"]["behind_others"] < VICTIM_MS

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketDisconnect
 FOLDER = Path(os.environ["LOOPSCOPE_FOLDER"]) / "static"
 FOLDER.mkdir(exist_ok=True)
 (FOLDER / "page.txt").write_text("a page\n" * 100)
+BEGUN = os.open(FOLDER.parent / "begun", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 LARGE = b"x" * (4 << 20)
 
 app = FastAPI(openapi_url=None)
@@ -35,6 +36,11 @@ def burn(ms):
     until = time.thread_time_ns() + int(ms * 1e6)
     while time.thread_time_ns() < until:
         pass
+
+
+def tell():
+    """One byte in a file for each request that goes on for a while: seen without the loop."""
+    os.write(BEGUN, b".")
 
 
 async def session():
@@ -154,6 +160,7 @@ async def how_many_ended():
 
 @app.get("/sleep/{ms}")
 async def sleep(ms: float):
+    tell()
     await asyncio.sleep(ms / 1e3)
 
 
@@ -169,6 +176,7 @@ def thread(ms: float):
 
 @app.get("/block/{ms}")
 async def block(ms: float):
+    tell()
     time.sleep(ms / 1e3)
 
 
@@ -197,6 +205,7 @@ async def open_gate(name: str):
 
 @app.get("/never")
 async def never():
+    tell()
     await asyncio.Event().wait()
 
 
