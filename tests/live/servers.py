@@ -30,6 +30,12 @@ POSTGRES_OPTIONS = {
     "autovacuum": "off",
     "logging_collector": "off",
 }
+MARIADB_OPTIONS = {
+    "bind-address": HOST,
+    "max-connections": 100,
+    "innodb-buffer-pool-size": "16M",
+    "innodb-flush-log-at-trx-commit": 0,
+}
 
 
 @cache
@@ -89,6 +95,8 @@ def program(name):
 class Server:
     """A server in a folder of its own, from its first answer to its end."""
 
+    goodbye = signal.SIGINT
+
     def __enter__(self):
         self.who = self.user()
         self.folder = Path(tempfile.mkdtemp(prefix="loopscope-peer-"))
@@ -106,7 +114,7 @@ class Server:
 
     def __exit__(self, *exception):
         if self.process is not None:
-            end(self.process, signal.SIGINT)
+            end(self.process, self.goodbye)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def user(self):
@@ -173,20 +181,30 @@ class Postgres(Server):
         return f"unix:{self.folder}/.s.PGSQL.{self.port}"
 
 
-class Mariadb(Server):
-    """Reached over HOST, as user root without a password."""
+class MariaDB(Server):
+    """Reached over HOST and over its Unix socket, as user root without a password."""
+
+    goodbye = signal.SIGTERM
 
     def start(self):
-        server = shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin")
-        if server is None:
+        server = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+        install = shutil.which("mariadb-install-db")
+        if server is None or install is None:
             raise LookupError("no mariadbd: tools/setup.sh test installs it")
         data = self.folder / "data"
-        self.run("mariadb-install-db", "--no-defaults", f"--datadir={data}",
-                 "--auth-root-authentication-method=normal", "--skip-test-db")  # fmt: skip
-        self.launch(server, "--no-defaults", f"--datadir={data}", f"--port={self.port}",
-                    f"--bind-address={HOST}", f"--socket={self.folder}/mysqld.sock",
-                    "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
-                    "--innodb-buffer-pool-size=16M")  # fmt: skip
+        self.run(install, "--no-defaults", f"--datadir={data}", "--skip-test-db",
+                 "--auth-root-authentication-method=normal")  # fmt: skip
+        options = MARIADB_OPTIONS | {"port": self.port, "socket": self.folder / "mysql.sock"}
+        options |= {"datadir": data, "pid-file": self.folder / "pid"}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        self.launch(server, "--no-defaults", "--skip-name-resolve", *arguments)
+
+    def ready(self):
+        return "ready for connections" in self.log
+
+    @property
+    def unix(self):
+        return f"unix:{self.folder}/mysql.sock"
 
 
 class Redis(Server):

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from harness import SERVICES, Service, attached, drive, get
-from servers import Mariadb, Postgres, Redis, Upstream, addresses, clients_python
+from servers import MariaDB, Postgres, Redis, Upstream, addresses, clients_python
 
 SIZE, HELD_MS, REQUESTS, CALLERS = 2, 120, 24, 8
 #: Route, kind of pool, kind of finding; waits are for a thread or for a connection.
@@ -54,7 +54,7 @@ def line_of(name):
 def environment():
     with (
         Postgres() as postgres,
-        Mariadb() as mariadb,
+        MariaDB() as mariadb,
         Redis() as redis,
         Upstream() as upstream,
     ):
