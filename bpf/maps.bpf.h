@@ -58,10 +58,9 @@ struct loop_map {
 	__type(value, struct loop_slot);
 };
 
-struct code_role_map {
+struct code_role_map {	/* preallocated: 5.10 lets the clock look into no other kind */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LS_MAX_CODE_ROLES);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct code_role_key);
 	__type(value, struct code_role);
 };

@@ -253,7 +253,8 @@ static __always_inline long keys_load(struct scratch *s, const struct process_co
 		count = count > DICT_ENTRIES && log2_bytes <= 20 ? DICT_ENTRIES : 0;
 	s->walk.entry_size = kind ? 16 : 24;
 	at = layout->keys_indices + (1u << (log2_bytes & 31));
-	size = (__u32)count * s->walk.entry_size;
+	/* by shifts: verifiers up to 6.1 know no bounds of a 32-bit product */
+	size = ((__u32)count << 4) + (kind ? 0 : (__u32)count << 3);
 	s->walk.entries_at = at;
 	if (size > SCRATCH_TABLE_BYTES - 64)
 		return -1;

@@ -56,24 +56,21 @@ static __always_inline __u64 waiter_of_callback(struct scratch *s,
 
 	if (!type)
 		return 0;
+	/* few variables: kernels up to 6.1 grant 512 bytes of stack to all that call another */
 	if (type == config->type_cfunction) {
-		__u64 self;
-
-		if (read_u64(callback + layout->cfunction_self, &self) ||
-		    type_of(config, self) != config->type_task)
+		if (read_u64(callback + layout->cfunction_self, &start) ||
+		    type_of(config, start) != config->type_task)
 			return 0;
-		return self;
+		return start;
 	}
 	if (type == config->type_method) {
 		if (read_u64(callback + layout->method_func, &function) ||
 		    read_u64(callback + layout->method_self, &start))
 			return 0;
 	} else if (type == config->type_partial) {
-		__u64 args;
-
 		if (read_u64(callback + layout->partial_fn, &function) ||
-		    read_u64(callback + layout->partial_args, &args) || !args ||
-		    read_u64(args + layout->tuple_items, &start))
+		    read_u64(callback + layout->partial_args, &start) || !start ||
+		    read_u64(start + layout->tuple_items, &start))
 			return 0;
 	} else if (type != config->type_function) {
 		return 0;
