@@ -84,7 +84,7 @@ int cpu_clock(struct perf_sample_context *ctx)
 {
 	__u64 id = bpf_get_current_pid_tgid(), now, tstate;
 	__u32 tgid = id >> 32, tid = (__u32)id, *process;
-	struct process_runtime *runtime;
+	struct process_runtime *runtime = NULL;	/* 5.10 minds reads ahead of what is not set */
 	struct process_config *config;
 	struct call_registers regs = {};
 	struct event_sample *sample;
