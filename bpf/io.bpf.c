@@ -373,6 +373,7 @@ static __always_inline __u32 head_size(const struct scratch *s)
 {
 	__u32 size = (s->io.head_bytes + 7) & ~7u;
 
+	asm volatile("" : "+r"(size)); /* clang 19 would compare what it was made of */
 	return size < LS_HEAD_BYTES ? size : LS_HEAD_BYTES;
 }
 

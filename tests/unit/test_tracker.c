@@ -367,9 +367,9 @@ static void record(struct world *world, uint16_t port, uint8_t direction, uint8_
 static void logged(struct world *world, uint16_t port, uint64_t request, uint16_t status,
 		   uint64_t now)
 {
-	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = now,
-						   .tgid = PID, .tid = TID },
-				       .asgi = ASGI_START, .status = status };
+	struct event_response event = { .header = { .kind = EVENT_RESPONSE, .time_ns = now,
+						    .tgid = PID, .tid = TID },
+					.asgi = ASGI_START, .status = status };
 	struct activity activity = { .pid = PID, .tid = TID, .request = request,
 				     .client_port = port };
 
