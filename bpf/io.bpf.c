@@ -369,9 +369,9 @@ static __always_inline struct connection *connection_again(struct scratch *s)
 }
 
 /* Bytes of head[] that are sent: whole words of what was kept. */
-static __always_inline __u32 head_size(const struct scratch *s)
+static __always_inline __u64 head_size(const struct scratch *s)
 {
-	__u32 size = (s->io.head_bytes + 7) & ~7u;
+	__u64 size = ((__u64)s->io.head_bytes + 7) & ~7ull;
 
 	asm volatile("" : "+r"(size)); /* clang 19 would compare what it was made of */
 	return size < LS_HEAD_BYTES ? size : LS_HEAD_BYTES;

@@ -235,8 +235,8 @@ static __always_inline long keys_load(struct scratch *s, const struct process_co
 {
 	const struct py_layout *layout = &config->layout;
 	__u8 log2_bytes, kind;
-	__u32 size, at;
-	__u64 count;
+	__u64 count, size;
+	__u32 at;
 
 	s->walk.entries = 0;
 	if (!keys)
@@ -253,8 +253,8 @@ static __always_inline long keys_load(struct scratch *s, const struct process_co
 		count = count > DICT_ENTRIES && log2_bytes <= 20 ? DICT_ENTRIES : 0;
 	s->walk.entry_size = kind ? 16 : 24;
 	at = layout->keys_indices + (1u << (log2_bytes & 31));
-	/* by shifts: verifiers up to 6.1 know no bounds of a 32-bit product */
-	size = ((__u32)count << 4) + (kind ? 0 : (__u32)count << 3);
+	size = count * s->walk.entry_size;
+	asm volatile("" : "+r"(size)); /* the verifier does not know what the compiler does */
 	s->walk.entries_at = at;
 	if (size > SCRATCH_TABLE_BYTES - 64)
 		return -1;
@@ -264,6 +264,13 @@ static __always_inline long keys_load(struct scratch *s, const struct process_co
 		s->walk.entries_at = 0;
 	}
 	s->walk.entries = (__u32)count;
+#ifdef __bpf__
+	/*
+	 * What was just written is read again: else the loops that follow would begin in
+	 * their middle, and verifiers up to 6.1 know no way back but a jump.
+	 */
+	asm volatile("" ::: "memory");
+#endif
 	return 0;
 }
 
