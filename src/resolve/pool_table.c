@@ -56,7 +56,7 @@
 	{ \
 		.kind = "pymongo", .class = POOL_DATABASE, .thread = in_thread, \
 		.file = "pymongo/" name, .qualname = "Pool._get_conn", \
-		.beneath = { between, "/pymongo/lock.py", "/pymongo/_csot.py" }, \
+		.beneath = { between, "/pymongo/lock.py", "/pymongo/_asyncio_lock.py" }, \
 		.counts[0].size = { LIMIT("max_pool_size") }, \
 		.counts[0].in_use = { INT("requests") }, \
 		.counts[0].waiting = { LENGTH("size_cond._waiters") }, \

@@ -224,6 +224,16 @@ class Redis(Server):
         return f"unix:{self.folder}/redis.sock"
 
 
+class Mongo(Server):
+    """services/mongo.py, which only stands for one."""
+
+    def user(self):
+        return {}
+
+    def start(self):
+        self.launch(clients_python().python, SERVICES / "mongo.py", self.port)
+
+
 class Upstream(Server):
     """services/upstream.py: HTTP on .port of every loopback address, TLS on .tls_port."""
 
@@ -250,10 +260,10 @@ class Http2(Upstream):
         return clients_python().python, SERVICES / "upstream_http2.py"
 
 
-def addresses(postgres, redis, upstream, mariadb=None):
+def addresses(postgres, redis, upstream, mongo=None, mariadb=None):
     """Environment of a service that calls them."""
-    others = {} if mariadb is None else {"LOOPSCOPE_MARIADB": mariadb.port}
-    return others | {
+    others = {"LOOPSCOPE_MONGO": mongo, "LOOPSCOPE_MARIADB": mariadb}
+    return {name: server.port for name, server in others.items() if server is not None} | {
         "LOOPSCOPE_POSTGRES": postgres.port,
         "LOOPSCOPE_POSTGRES_FOLDER": postgres.folder,
         "LOOPSCOPE_REDIS": redis.port,

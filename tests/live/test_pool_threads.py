@@ -9,19 +9,20 @@ import re
 
 import pytest
 from harness import SERVICES, Service, attached, drive, get
-from servers import Postgres, Redis, Upstream, addresses, clients_python
+from servers import Mongo, Postgres, Redis, Upstream, addresses, clients_python
 
 SIZE, HELD_MS, CALLERS = 2, 300, 7
 #: Route and kind of pool -> kind of finding.
 POOLS = {
     "sqlalchemy": "db_pool_exhaustion",
     "psycopg": "db_pool_exhaustion",
+    "pymongo": "db_pool_exhaustion",
     "redis": "db_pool_exhaustion",
     "httpx": "http_pool_exhaustion",
     "urllib3": "http_pool_exhaustion",
 }
 NAMES = {"sqlalchemy": "QueuePool", "psycopg": "ledger", "redis": "BlockingConnectionPool",
-         "httpx": "ConnectionPool", "urllib3": "HTTPConnectionPool"}  # fmt: skip
+         "pymongo": "Pool", "httpx": "ConnectionPool", "urllib3": "HTTPConnectionPool"}  # fmt: skip
 KINDS = {*POOLS.values(), "threadpool_exhaustion", "executor_exhaustion"}
 
 
@@ -32,8 +33,13 @@ def line_of(name):
 
 @pytest.fixture(scope="module")
 def environment():
-    with Postgres() as postgres, Redis() as redis, Upstream() as upstream:
-        yield addresses(postgres, redis, upstream)
+    with (
+        Postgres() as postgres,
+        Redis() as redis,
+        Upstream() as upstream,
+        Mongo() as mongo,
+    ):
+        yield addresses(postgres, redis, upstream, mongo)
 
 
 @pytest.fixture

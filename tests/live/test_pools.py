@@ -9,7 +9,7 @@ import re
 
 import pytest
 from harness import SERVICES, Service, attached, drive, get
-from servers import MariaDB, Postgres, Redis, Upstream, addresses, clients_python
+from servers import MariaDB, Mongo, Postgres, Redis, Upstream, addresses, clients_python
 
 SIZE, HELD_MS, REQUESTS, CALLERS = 2, 120, 24, 8
 #: Route, kind of pool, kind of finding; waits are for a thread or for a connection.
@@ -55,10 +55,11 @@ def environment():
     with (
         Postgres() as postgres,
         MariaDB() as mariadb,
+        Mongo() as mongo,
         Redis() as redis,
         Upstream() as upstream,
     ):
-        yield addresses(postgres, redis, upstream, mariadb)
+        yield addresses(postgres, redis, upstream, mongo, mariadb)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ DSN = f"host={HOST} port={PG_PORT} user=postgres dbname=postgres"
 DSN_UNIX = f"host={PG_FOLDER} port={PG_PORT} user=postgres dbname=postgres"
 REDIS = {"host": HOST, "port": int(os.environ["LOOPSCOPE_REDIS"])}
 REDIS_SOCKET = os.environ["LOOPSCOPE_REDIS_SOCKET"]
-#: Only where a test has one.
+#: Only where a test has them.
 MARIADB = {"host": HOST, "port": int(os.environ.get("LOOPSCOPE_MARIADB", 0)), "user": "root"}
+MONGO = {"host": HOST, "port": int(os.environ.get("LOOPSCOPE_MONGO", 1))}
 UPSTREAM_PORT = int(os.environ["LOOPSCOPE_UPSTREAM"])
 UPSTREAM = f"http://{HOST}:{UPSTREAM_PORT}"
 UPSTREAM_TLS = f"https://localhost:{os.environ['LOOPSCOPE_UPSTREAM_TLS']}"

@@ -18,9 +18,11 @@ import anyio
 import asyncpg
 import httpx
 import redis.asyncio
-from addresses import DSN, MARIADB, PG, PG_PORT, REDIS, UPSTREAM
+from addresses import DSN, MARIADB, MONGO, PG, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
+from pymongo import AsyncMongoClient
+from pymongo.server_api import ServerApi
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
@@ -70,6 +72,9 @@ def note_all():
     own = Pools.aiomysql
     note("aiomysql", own.maxsize, own.size - own.freesize - own._acquiring,
          len(own._cond._waiters))  # fmt: skip
+    for server in Pools.pymongo._topology._servers.values():
+        own = server.pool
+        note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
     own = Pools.httpx._transport._pool
     note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in own._requests))  # fmt: skip
@@ -113,6 +118,10 @@ async def lifespan(_app):
         )
         Pools.plain_redis = redis.asyncio.ConnectionPool(max_connections=SIZE, **REDIS)
         Pools.aiomysql = await enter(aiomysql.create_pool(SIZE, SIZE, **MARIADB))
+        Pools.pymongo = await enter(
+            AsyncMongoClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1"))
+        )
+        await Pools.pymongo.admin.command("ping")
         Pools.semaphore = asyncio.Semaphore(SIZE)
         Pools.bounded = asyncio.BoundedSemaphore(SIZE)
         Pools.tokens = asyncio.Queue(SIZE)
@@ -207,6 +216,11 @@ async def from_sqlalchemy(ms: int):
 async def from_redis(ms: int):
     async with redis.asyncio.Redis(connection_pool=Pools.redis) as client:
         await client.blpop("nothing", timeout=ms / 1e3)  # redis
+
+
+@app.get("/pymongo/{ms}")
+async def from_pymongo(ms: int):
+    await Pools.pymongo.admin.command("ping", comment=ms)  # pymongo
 
 
 @app.get("/httpx/{ms}")

@@ -14,9 +14,11 @@ import httpx
 import redis
 import requests
 import requests.adapters
-from addresses import DSN, PG_PORT, REDIS, UPSTREAM
+from addresses import DSN, MONGO, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
 from psycopg_pool import ConnectionPool
+from pymongo import MongoClient
+from pymongo.server_api import ServerApi
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
@@ -51,6 +53,9 @@ def note_all():
     own = Pools.redis
     note("redis", own.max_connections, own.max_connections - own.pool.qsize(),
          len(own.pool.not_empty._waiters))  # fmt: skip
+    for server in Pools.pymongo._topology._servers.values():
+        own = server.pool
+        note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
     own = Pools.httpx._transport._pool
     note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in list(own._requests)))  # fmt: skip
@@ -82,6 +87,8 @@ async def lifespan(_app):
         Pools.requests.mount(
             UPSTREAM, requests.adapters.HTTPAdapter(pool_maxsize=SIZE, pool_block=True)
         )
+        Pools.pymongo = enter(MongoClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1")))
+        Pools.pymongo.admin.command("ping")
         sampler = asyncio.create_task(sample())
         yield
         sampler.cancel()
@@ -129,6 +136,11 @@ async def from_psycopg(ms: int):
 @app.get("/redis/{ms}")
 def from_redis(ms: int):
     redis.Redis(connection_pool=Pools.redis).blpop("nothing", timeout=ms / 1e3)  # redis
+
+
+@app.get("/pymongo/{ms}")
+def from_pymongo(ms: int):
+    Pools.pymongo.admin.command("ping", comment=ms)  # pymongo
 
 
 @app.get("/httpx/{ms}")
