@@ -284,6 +284,22 @@ static bool is_idle(const struct verdict *verdict)
 	return verdict->finding < 0 && !verdict->requests && !verdict->slow;
 }
 
+static bool kinds_differ(const struct report *report)
+{
+	const struct verdict *first = NULL;
+
+	for (size_t i = 0; i < report->verdict_count; i++) {
+		const struct verdict *it = &report->verdicts[i];
+
+		if (is_idle(it))
+			continue;
+		if (first && first->kind != it->kind)
+			return true;
+		first = it;
+	}
+	return false;
+}
+
 static void put_changes(struct page *page, const struct report *report, size_t count, bool all)
 {
 	char mark[64];
@@ -327,7 +343,9 @@ void text_verdicts(struct page *page, const struct report *report, bool all)
 		 format_duration(length, together, sizeof(together)),
 		 format_duration(report->end_ns - report->start_ns, of, sizeof(of)));
 	put_line(page, report, &worst, 0, mark);
-	put_changes(page, report, count, all);
+	/* from one culprit to another: the findings below name them all */
+	if (all || kinds_differ(report))
+		put_changes(page, report, count, all);
 }
 
 /* ---- JSON -------------------------------------------------------------------- */
