@@ -32,6 +32,13 @@ enum {
 	IO_RECORD_LOGGED,
 };
 
+/* Where the bytes at hand are kept until their record is made. */
+static __always_inline __u8 *payload_of(struct scratch *s)
+{
+	return s->transfer.head;
+}
+
+int global_payload_read(__u32 context, __u32 wanted);
 int global_socket_io(__u32 context, __u32 process);
 int global_transfer_send(__u32 context);
 int global_response_send(__u32 context);
