@@ -5,12 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/vec.h"
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
 
 /*
  * Strings are interned, but a route may come from two processes: compare the text.
@@ -22,12 +18,12 @@ static bool group_is(const struct group *group, enum window_class class,
 {
 	bool owned = !activity->culprit.file && !activity->request;
 
-	return group->class == class && same_text(group->route, activity->route.route) &&
-	       same_text(group->method, activity->route.method) &&
-	       same_text(group->culprit.file, activity->culprit.file) &&
-	       same_text(group->culprit.qualname, activity->culprit.qualname) &&
-	       (!owned || (same_text(group->owner_task, activity->owner_task) &&
-			   same_text(group->owner_thread, activity->owner_thread)));
+	return group->class == class && text_same(group->route, activity->route.route) &&
+	       text_same(group->method, activity->route.method) &&
+	       text_same(group->culprit.file, activity->culprit.file) &&
+	       text_same(group->culprit.qualname, activity->culprit.qualname) &&
+	       (!owned || (text_same(group->owner_task, activity->owner_task) &&
+			   text_same(group->owner_thread, activity->owner_thread)));
 }
 
 int group_find(struct window *window, enum window_class class, const struct activity *activity)

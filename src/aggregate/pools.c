@@ -5,18 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/vec.h"
 
 #define LATE_LOOKS 2	/* a wait that was seen once may have been momentary */
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 static bool same_place(const struct place *a, const struct place *b)
 {
-	return same(a->file, b->file) && same(a->qualname, b->qualname) && a->line == b->line;
+	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname) && a->line == b->line;
 }
 
 uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signature *signature,
@@ -80,8 +76,8 @@ void pools_hold(struct pool_row *row, const struct pool_holder *holder)
 	for (size_t i = 0; i < row->holder_count && !to; i++) {
 		struct pool_holder *other = &row->holders[i];
 
-		if (other->waits == holder->waits && same(other->route, holder->route) &&
-		    same(other->method, holder->method) &&
+		if (other->waits == holder->waits && text_same(other->route, holder->route) &&
+		    text_same(other->method, holder->method) &&
 		    same_place(&other->place, &holder->place))
 			to = other;
 		if (other->count < least->count)
@@ -103,8 +99,8 @@ static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *w
 
 	for (size_t i = 0; i < row->site_count; i++) {
 		site = &row->sites[i];
-		if (same(site->route, wait->route.route) &&
-		    same(site->method, wait->route.method) && same_place(&site->place, &wait->site))
+		if (text_same(site->route, wait->route.route) &&
+		    text_same(site->method, wait->route.method) && same_place(&site->place, &wait->site))
 			return site;
 	}
 	if (row->site_count == POOL_SITES)
@@ -155,7 +151,7 @@ int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 bool pools_used_by(const struct pool_row *row, const char *route, const char *method)
 {
 	for (size_t i = 0; i < row->site_count; i++)
-		if (same(row->sites[i].route, route) && same(row->sites[i].method, method))
+		if (text_same(row->sites[i].route, route) && text_same(row->sites[i].method, method))
 			return true;
 	return false;
 }

@@ -13,4 +13,10 @@ static inline bool text_ends_with(const char *text, const char *tail)
 	return length >= size && !strcmp(text + length - size, tail);
 }
 
+/* Equal, or both NULL. */
+static inline bool text_same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
 #endif

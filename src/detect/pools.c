@@ -5,17 +5,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "detect/detect.h"
 #include "detect/summary.h"
 
 static struct location location_of(struct place place)
 {
 	return (struct location){ place.file, place.function, place.qualname, place.line };
-}
-
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
 }
 
 /* The next of the holders seen most; -1: there is none any more. */
@@ -128,7 +124,7 @@ static int add_victim(struct finding *finding, const struct pool_site *site)
 	for (size_t i = 0; i < finding->victim_count; i++) {
 		struct victim *victim = &finding->victims[i];
 
-		if (!same(victim->route, site->route) || !same(victim->method, site->method))
+		if (!text_same(victim->route, site->route) || !text_same(victim->method, site->method))
 			continue;
 		victim->requests += site->requests;
 		victim->total_ns += site->late.total_ns;
@@ -171,12 +167,12 @@ static void finish(struct gathering *to, const struct pool_row *row)
 
 static bool same_function(const struct place *a, const struct place *b)
 {
-	return same(a->file, b->file) && same(a->qualname, b->qualname);
+	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname);
 }
 
 static bool same_pool(const struct pool_row *a, const struct pool_row *b)
 {
-	return pool_kind(a->signature) == pool_kind(b->signature) && same(a->name, b->name);
+	return pool_kind(a->signature) == pool_kind(b->signature) && text_same(a->name, b->name);
 }
 
 /* Seen most of those that do not only wait themselves. */
@@ -201,8 +197,8 @@ static bool lacks_connections(const struct pool_rows *rows, pid_t pid,
 		if (row->pid != pid || !pool_of_threads(row->signature))
 			continue;
 		for (size_t k = 0; k < row->site_count; k++)
-			if (row->sites[k].late.count && same(row->sites[k].route, holder->route) &&
-			    same(row->sites[k].method, holder->method))
+			if (row->sites[k].late.count && text_same(row->sites[k].route, holder->route) &&
+			    text_same(row->sites[k].method, holder->method))
 				return true;
 	}
 	return false;
@@ -231,7 +227,7 @@ static bool same_holder(const struct pool_holder *a, const struct pool_holder *b
 {
 	if (!a || !b)
 		return a == b;
-	return same(a->route, b->route) && same(a->method, b->method) &&
+	return text_same(a->route, b->route) && text_same(a->method, b->method) &&
 	       same_function(&a->place, &b->place);
 }
 
@@ -258,8 +254,8 @@ static int take_occupied(struct gathering *to, struct findings *findings, enum f
 		}
 		if (!error)
 			error = take_site(to, site, row->pid);
-		if (!error && (!same(site->route, to->finding->route) ||
-			       !same(site->method, to->finding->method)))
+		if (!error && (!text_same(site->route, to->finding->route) ||
+			       !text_same(site->method, to->finding->method)))
 			error = add_victim(to->finding, site);
 	}
 	return error;
@@ -289,7 +285,7 @@ static int find_occupied(const struct detect_input *input, struct findings *find
 
 static bool same_site(const struct pool_site *a, const struct pool_site *b)
 {
-	return same(a->route, b->route) && same(a->method, b->method) &&
+	return text_same(a->route, b->route) && text_same(a->method, b->method) &&
 	       same_function(&a->place, &b->place);
 }
 
@@ -359,14 +355,14 @@ bool finding_is_of_site(const struct finding *finding, const struct pool_row *ro
 				 .qualname = finding->culprit.qualname };
 
 	if (!finding->pool || finding->pool->kind != pool_kind(row->signature) ||
-	    !same(finding->pool->name, row->name))
+	    !text_same(finding->pool->name, row->name))
 		return false;
 	if (class == POOL_THREADS || class == POOL_EXECUTOR)
-		return holder ? same(finding->route, holder->route) &&
-					same(finding->method, holder->method) &&
+		return holder ? text_same(finding->route, holder->route) &&
+					text_same(finding->method, holder->method) &&
 					same_function(&culprit, &holder->place)
 			      : !finding->culprit.file;
-	return same(finding->route, site->route) && same(finding->method, site->method) &&
+	return text_same(finding->route, site->route) && text_same(finding->method, site->method) &&
 	       same_function(&culprit, &site->place);
 }
 

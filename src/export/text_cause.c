@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "detect/finding.h"
 #include "export/text_finding.h"
 
@@ -96,11 +97,6 @@ static bool behind_when_slow(const struct report *report, const struct route_sum
 	return true;
 }
 
-static bool same(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
 static const char *slowest_peer(const struct report *report, const struct route_summary *route)
 {
 	const struct dependency_summary *worst = NULL;
@@ -108,7 +104,7 @@ static const char *slowest_peer(const struct report *report, const struct route_
 	for (size_t i = 0; i < report->dependency_count; i++) {
 		const struct dependency_summary *row = &report->dependencies[i];
 
-		if (same(row->route, route->route) && same(row->method, route->method) &&
+		if (text_same(row->route, route->route) && text_same(row->method, route->method) &&
 		    (!worst || row->latency.total > worst->latency.total))
 			worst = row;
 	}
