@@ -238,9 +238,13 @@ static void test_silent_steps_behind_others(void **state)
 	turn(&log, 103 * MS, 104 * MS);
 	turn(&log, 106 * MS, 109 * MS);
 	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
-	assert_int_equal(timeline_parts(&timeline, 100 * MS, 111 * MS, parts, behind, 4), 0);
-	assert_int_equal(parts[PART_loop_cpu], 5 * MS);
-	assert_int_equal(parts[PART_behind_others], 6 * MS);
+	/* a long step before it would have been sampled: it was not this one's */
+	turn(&log, 141 * MS, 142 * MS);
+	own(&timeline, &log, 143 * MS, 144 * MS, 1044 * MS, 15, 0);
+	assert_int_equal(timeline_parts(&timeline, 100 * MS, 144 * MS, parts, behind, 4), 0);
+	assert_int_equal(parts[PART_loop_cpu], 5 * MS + 2 * MS);
+	assert_int_equal(parts[PART_behind_others], 6 * MS + 1 * MS);
+	assert_int_equal(parts[PART_other_wait], 30 * MS);
 	timeline_free(&timeline);
 }
 
@@ -266,6 +270,23 @@ static void test_silent_steps_are_no_waits(void **state)
 	timeline_free(&timeline);
 }
 
+/* What it does in a thread is said by the thread. */
+static void test_left_for_a_thread_is_not_silent(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	uint64_t parts[PART_COUNT];
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
+	assert_int_equal(timeline_left(&timeline, PID, TID, 102 * MS, &log), 0);
+	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
+	timeline_parts(&timeline, 100 * MS, 111 * MS, parts, NULL, 0);
+	assert_int_equal(parts[PART_loop_cpu], 2 * MS);
+	assert_int_equal(parts[PART_other_wait], 9 * MS);
+	timeline_free(&timeline);
+}
+
 static void test_merge(void **state)
 {
 	struct step_log log = { 0 };
@@ -275,7 +296,10 @@ static void test_merge(void **state)
 	(void)state;
 	own(&one, &log, 1 * MS, 11 * MS, 10 * MS, 1, 0);
 	own(&other, &log, 20 * MS, 40 * MS, 40 * MS, 2, 20 * MS);
+	one.lost = 1;
+	other.lost = 2;
 	assert_int_equal(timeline_merge(&one, &other), 0);
+	assert_int_equal(one.lost, 3);
 	timeline_parts(&one, 1 * MS, 40 * MS, parts, NULL, 0);
 	assert_int_equal(parts[PART_loop_cpu], 10 * MS);
 	assert_int_equal(parts[PART_loop_blocked], 20 * MS);
@@ -330,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_goes_on_in_silent_steps),
 		cmocka_unit_test(test_silent_steps_behind_others),
 		cmocka_unit_test(test_silent_steps_are_no_waits),
+		cmocka_unit_test(test_left_for_a_thread_is_not_silent),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_spans_are_bounded),
 		cmocka_unit_test(test_behind_spans_are_bounded),

@@ -149,6 +149,22 @@ static void closed(struct world *world, uint64_t connection, uint64_t now, bool 
 #define GET "GET /items/1 HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 
+/* A request in more pieces than are kept: what is left out of its time is counted. */
+static void test_parts_beyond_what_is_kept(void **state)
+{
+	struct world *world = *state;
+	uint64_t now = 100 * MS;
+
+	receive(world, 1, ROLE_SERVER,
+		"POST /items HTTP/1.1\r\nHost: a\r\ncontent-length: 100000\r\n\r\n", now, now + MS);
+	for (unsigned i = 0; i < TIMELINE_MAX_SPANS; i++, now += 20 * MS)
+		receive(world, 1, ROLE_SERVER, "piece", now + 12 * MS, now + 15 * MS);
+	assert_int_equal(tracker_counts(world->tracker).forgotten, 0);
+	message(world, 1, ROLE_SERVER, OK "body", 7, now + 20 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_true(tracker_counts(world->tracker).forgotten >= TIMELINE_MAX_SPANS);
+}
+
 static void test_keep_alive(void **state)
 {
 	struct world *world = *state;
@@ -473,7 +489,8 @@ static void test_no_http_is_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_keep_alive), TEST(test_pipelined), TEST(test_closed_in_the_middle),
+		TEST(test_parts_beyond_what_is_kept), TEST(test_keep_alive),
+		TEST(test_pipelined), TEST(test_closed_in_the_middle),
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
 		TEST(test_response_alone), TEST(test_call_of_a_request),
 		TEST(test_orphan_is_joined), TEST(test_refused), TEST(test_wait_fills_its_gap),
