@@ -34,6 +34,8 @@ struct observed_loop {
 	uint64_t interval_ns;
 };
 
+#define SNAPSHOT_COSTS 4
+
 struct observed {
 	pid_t pid;
 	uint64_t start_time_ns;
@@ -47,7 +49,8 @@ struct observed {
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
 	struct pool_memory *pools;	/* owned; the same */
 	uint64_t snapshot_ns;		/* when the next one is due */
-	uint64_t snapshot_cost_ns;	/* of the last one */
+	uint64_t snapshot_costs[SNAPSHOT_COSTS];	/* of the last ones */
+	unsigned snapshots;	/* ever taken */
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop *loops;	/* owned */

@@ -136,6 +136,18 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 	}
 }
 
+/* What a snapshot costs when nothing is new to it: what is read first is known to the next. */
+static uint64_t usual_cost(struct observed *observed, uint64_t cost)
+{
+	uint64_t usual = cost;
+
+	observed->snapshot_costs[observed->snapshots++ % SNAPSHOT_COSTS] = cost;
+	for (size_t i = 0; i < SNAPSHOT_COSTS; i++)
+		if (observed->snapshot_costs[i] < usual)
+			usual = observed->snapshot_costs[i];
+	return usual;
+}
+
 static void look(struct observation *observation, struct observed *observed, uint64_t now)
 {
 	static const struct task_limits limits = {
@@ -144,7 +156,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 	};
 	const struct task_snapshot *snapshot;
 	/* a thread that waits for a CPU costs nobody anything */
-	uint64_t began = thread_cpu_ns(), of_pools = 0, cost, usual, pause;
+	uint64_t began = thread_cpu_ns(), of_pools = 0, pause;
 	struct pool_looks *looks = calloc(1, sizeof(*looks));
 	struct waiting *items;
 	size_t count = 0;
@@ -181,11 +193,8 @@ static void look(struct observation *observation, struct observed *observed, uin
 	}
 	free(items);
 	free(looks);
-	/* what is read for the first time is known to the next one: it counts when it lasts */
-	cost = thread_cpu_ns() - began - of_pools;	/* those have a pace of their own */
-	usual = cost < observed->snapshot_cost_ns ? cost : observed->snapshot_cost_ns;
-	pause = usual * SNAPSHOT_SHARE;
-	observed->snapshot_cost_ns = cost;
+	/* pools have a pace of their own */
+	pause = usual_cost(observed, thread_cpu_ns() - began - of_pools) * SNAPSHOT_SHARE;
 	observed->snapshot_ns = now + (pause > SNAPSHOT_NS ? pause : SNAPSHOT_NS);
 }
 

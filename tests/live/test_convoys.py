@@ -4,7 +4,7 @@
 import re
 
 import pytest
-from harness import SERVICES, Service, attached, drive, find_interpreter, get
+from harness import LOOPS, SERVICES, Service, attached, drive, find_interpreter, get
 
 HELD_MS, CALLERS, REQUESTS = 70, 6, 30
 #: Route whose requests wait, the one that holds the lock then, and the kind of lock.
@@ -32,9 +32,9 @@ def line_of(name):
     return next(n for n, text in enumerate(source, 1) if re.search(rf"  # {name}$", text))
 
 
-@pytest.fixture
-def service(loop):
-    with Service("convoys:app", loop=loop) as service:
+@pytest.fixture(scope="module", params=LOOPS)
+def service(request):
+    with Service("convoys:app", loop=request.param) as service:
         get(service, "/ping")
         yield service
 

@@ -8,7 +8,7 @@ path says.
 import re
 
 import pytest
-from harness import SERVICES, Service, attached, drive, get
+from harness import LOOPS, SERVICES, Service, attached, drive, get
 from servers import Mongo, Postgres, Redis, Upstream, addresses, clients_python
 
 SIZE, HELD_MS, CALLERS = 2, 300, 7
@@ -42,10 +42,10 @@ def environment():
         yield addresses(postgres, redis, upstream, mongo)
 
 
-@pytest.fixture
-def service(environment, loop):
+@pytest.fixture(scope="module", params=LOOPS)
+def service(environment, request):
     with Service(
-        "pools_sync:app", loop=loop, interpreter=clients_python(), env=environment
+        "pools_sync:app", loop=request.param, interpreter=clients_python(), env=environment
     ) as service:
         yield service
 

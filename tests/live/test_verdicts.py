@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from datetime import datetime
 
 import pytest
-from harness import SERVICES, Service, attached, cpu_hogs, drive, get, loading
+from harness import LOOPS, SERVICES, Service, attached, cpu_hogs, drive, get, loading
 from servers import Upstream
 
 PHASE_S = 4
@@ -33,10 +33,10 @@ def upstream():
         yield upstream
 
 
-@pytest.fixture
-def service(upstream, loop):
+@pytest.fixture(scope="module", params=LOOPS)
+def service(upstream, request):
     env = {"LOOPSCOPE_UPSTREAM": upstream.port}
-    with Service("judged:app", loop=loop, env=env, cpu=0) as service:
+    with Service("judged:app", loop=request.param, env=env, cpu=0) as service:
         get(service, "/ping")
         yield service
 
