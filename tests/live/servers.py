@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from harness import HOST, ROOT, SERVICES, Interpreter, end, free_port, listening, wait_until
+from services.upstream import names_at
 
 SERVER_SECONDS = 30
 #: Nothing survives its test, so nothing has to reach the disk.
@@ -251,6 +252,11 @@ class Upstream(Server):
 
     def ready(self):
         return listening(self.port) and listening(self.tls_port)
+
+    @property
+    def names(self):
+        """Address of its name server."""
+        return names_at(self.port)[0]
 
 
 class Http2(Upstream):

@@ -461,7 +461,7 @@ def test_name_lookups_disturb_nothing(trouble, peers):
     found = at_its_address(rows(trouble, "/trouble/dns/{ms}"))
     by_protocol = {row["protocol"]: row for row in found}
     assert sorted(by_protocol) == ["dns", "http/1.1", "postgres"]
-    peer = {"dns": "127.53.53.53:53", "http/1.1": peers.upstream.peer}
+    peer = {"dns": f"{peers.upstream.names}:53", "http/1.1": peers.upstream.peer}
     site = {"dns": "dns", "http/1.1": "named"}
     for protocol, row in by_protocol.items():
         assert row["calls"] == TIMES

@@ -5,7 +5,6 @@ import pytest
 from harness import LOOPS, Service, attached, drive, own_mounts
 from servers import Upstream, clients_python
 
-RESOLVER = "127.53.53.53:53"
 #: A resolv.conf of its own, for the service alone.
 ENTER = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
 TIMES = 3
@@ -20,7 +19,7 @@ def upstream():
 @pytest.fixture(scope="module", params=LOOPS)
 def run(request, upstream, tmp_path_factory):
     resolv = tmp_path_factory.mktemp("etc") / "resolv.conf"
-    resolv.write_text("nameserver 127.53.53.53\noptions timeout:5\n")
+    resolv.write_text(f"nameserver {upstream.names}\noptions timeout:5\n")
     service = Service(
         "names:app",
         loop=request.param,
@@ -61,9 +60,9 @@ def test_names_are_those_that_were_looked_up(run, upstream):
     assert names(run, upstream, "/ask-thread/{host}") == {"127.9.0.5": "a5.test"}
 
 
-def test_look_ups_are_calls(run):
+def test_look_ups_are_calls(run, upstream):
     """Both kinds of addresses are asked for in one go, each is a call of its own."""
-    rows = [row for row in run.report["dependencies"] if row["peer"] == RESOLVER]
+    rows = [row for row in run.report["dependencies"] if row["peer"] == f"{upstream.names}:53"]
     assert {row["protocol"] for row in rows} == {"dns"}
     [row] = [row for row in rows if row["route"] == "/ask-thread/{host}"]
     assert row["calls"] == 2 * TIMES

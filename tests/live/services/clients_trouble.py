@@ -11,7 +11,7 @@ import httpx
 from addresses import HOST, PG, UPSTREAM, UPSTREAM_PORT, UPSTREAM_TLS
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
-from upstream import NAMES
+from upstream import names_at
 
 QUERY = struct.pack("!HHHHHH", 0x1234, 0x0100, 1, 0, 0, 0) + b"\7service\4test\0\0\1\0\1"
 
@@ -89,7 +89,7 @@ async def tls_new(ms: int):
 
 def look_up():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
-        resolver.connect(NAMES)
+        resolver.connect(names_at(UPSTREAM_PORT))
         resolver.send(QUERY)  # trouble dns
         resolver.recv(512)
 

@@ -4,7 +4,7 @@
     python upstream.py PORT TLS_PORT CERTIFICATE KEY
 
 /delay/MS, /status/CODE; /never takes the request and is silent; /reset resets the
-connection. Everything else is answered at once. A DNS server at NAMES answers after
+connection. Everything else is answered at once. A DNS server at names_at() answers after
 20 ms: a7.test is at 127.9.0.7, alias-NAME is another name of NAME, everything else is
 at 127.0.0.1; of addresses of another kind there are none.
 """
@@ -15,7 +15,6 @@ import ssl
 import struct
 import sys
 
-NAMES = ("127.53.53.53", 53)
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -97,6 +96,11 @@ class Names(asyncio.DatagramProtocol):
         )
 
 
+def names_at(port):
+    """Where the name server beside that port is: several may run at the same time."""
+    return f"127.53.{port >> 8}.{port & 255}", 53
+
+
 async def main(port, tls_port, certificate, key):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -104,7 +108,7 @@ async def main(port, tls_port, certificate, key):
     await asyncio.start_server(serve, "0.0.0.0", port, backlog=1024)
     await asyncio.start_server(serve, "127.0.0.1", tls_port, ssl=context)
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(Names, local_addr=NAMES)
+    await loop.create_datagram_endpoint(Names, local_addr=names_at(port))
     await asyncio.Event().wait()
 
 
