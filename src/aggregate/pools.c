@@ -12,7 +12,8 @@
 
 static bool same_place(const struct place *a, const struct place *b)
 {
-	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname) && a->line == b->line;
+	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname) &&
+	       a->line == b->line;
 }
 
 uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signature *signature,
@@ -100,7 +101,8 @@ static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *w
 	for (size_t i = 0; i < row->site_count; i++) {
 		site = &row->sites[i];
 		if (text_same(site->route, wait->route.route) &&
-		    text_same(site->method, wait->route.method) && same_place(&site->place, &wait->site))
+		    text_same(site->method, wait->route.method) &&
+		    same_place(&site->place, &wait->site))
 			return site;
 	}
 	if (row->site_count == POOL_SITES)
@@ -151,7 +153,8 @@ int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 bool pools_used_by(const struct pool_row *row, const char *route, const char *method)
 {
 	for (size_t i = 0; i < row->site_count; i++)
-		if (text_same(row->sites[i].route, route) && text_same(row->sites[i].method, method))
+		if (text_same(row->sites[i].route, route) &&
+		    text_same(row->sites[i].method, method))
 			return true;
 	return false;
 }

@@ -145,6 +145,7 @@ static int receive(struct tracker *tracker, struct connection *connection,
 		timeline_ready(&request->timeline, data->time_ns, io->arrived_busy_ns, 0,
 			       io->arrived_ns != 0);
 		error = request_ran(request, &moment, &tracker->steps);
+		pool_wait_used(request);
 		timeline_ready(&request->timeline, event->time_ns, io->own.busy_ns, io->step_seq,
 			       false);
 	}
@@ -223,6 +224,7 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 
 		request->tid = moment.tid;
 		error = request_ran(request, &moment, &tracker->steps);
+		pool_wait_used(request);
 	}
 	if (activity) {
 		token = origin_add(tracker, activity);

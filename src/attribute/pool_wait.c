@@ -12,6 +12,12 @@ void pool_wait_ran(struct open_request *request, uint64_t at)
 		wait->ran_ns = at;
 }
 
+void pool_wait_used(struct open_request *request)
+{
+	if (request->pool_wait.ran_ns)
+		request->pool_wait.used = true;
+}
+
 uint64_t pool_wait_known_until(const struct open_request *request)
 {
 	const struct open_pool_wait *wait = &request->pool_wait;
@@ -34,6 +40,8 @@ void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64
 		return;
 	if (wait->ran_ns)
 		done.end_ns = wait->ran_ns;
+	else if (wait->left_ns)
+		done.end_ns = wait->left_ns;
 	if (wait->look.thread && request->thread_waits.count < POOL_THREAD_WAITS)
 		request->thread_waits.items[request->thread_waits.count++] =
 			(struct time_span){ done.start_ns, done.end_ns };
@@ -72,12 +80,12 @@ int pool_wait_thread_done(struct tracker *tracker, struct open_request *request,
 
 /*
  * Else it got it between the two looks.  Some go on to wait when somebody else was
- * quicker: another future of the same call, and the request did nothing meanwhile.
+ * quicker: another future of the same call, without having used one meanwhile.
  */
 static bool goes_on(const struct open_pool_wait *wait, const struct pool_look *look)
 {
 	return look->pool == wait->look.pool && look->call == wait->look.call &&
-	       (look->future == wait->look.future || !wait->ran_ns);
+	       (look->future == wait->look.future || !wait->used);
 }
 
 void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
@@ -90,6 +98,12 @@ void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
 	if (!request || now <= request->wait_from_ns)
 		return;
 	wait = &request->pool_wait;
+	/* somebody else may be quicker again: the next look tells */
+	if (wait->look.pool && !look->pool && look->ready) {
+		if (!wait->left_ns)
+			wait->left_ns = wait->seen_ns + (now - wait->seen_ns) / 2;
+		return;
+	}
 	if (wait->look.pool && !goes_on(wait, look))
 		pool_wait_end(tracker, request, wait->seen_ns + (now - wait->seen_ns) / 2, false);
 	if (!look->pool)
@@ -103,7 +117,8 @@ void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
 	}
 	wait->look.future = look->future;
 	wait->seen_ns = now;
-	wait->ran_ns = 0;
+	wait->ran_ns = wait->left_ns = 0;
+	wait->used = false;
 	wait->seen++;
 	wait->full += look->full;
 }

@@ -14,6 +14,7 @@
 struct pool_look {
 	uint32_t pool;		/* number of its row, 0: it waits for none */
 	bool full;		/* nothing was left of it */
+	bool ready;		/* of what waits for none something can go on */
 	uint64_t call, future;	/* call of the pool's function, what it awaits: tell waits apart */
 	struct place site;	/* innermost application frame; file NULL: there is none */
 	uint64_t since_ns;	/* it did not wait before, 0: not known */
@@ -45,6 +46,8 @@ struct open_pool_wait {
 	struct pool_look look;
 	uint64_t start_ns, seen_ns;
 	uint64_t ran_ns;	/* its code had the loop again then; 0: not since it was seen */
+	bool used;		/* and it used a connection or a thread */
+	uint64_t left_ns;	/* it was woken then, maybe for nothing; 0: not since it was seen */
 	unsigned seen, full;
 	uint32_t before;	/* pool that it has waited for before, 0: none */
 	uint64_t before_ns;	/* until then */
@@ -62,6 +65,9 @@ void pool_wait_ran(struct open_request *request, uint64_t at_ns);
  */
 int pool_wait_thread_done(struct tracker *tracker, struct open_request *request, uint64_t start_ns,
 			  uint64_t end_ns);
+
+/* It has used a connection, or a thread: what it waits for after that is another one. */
+void pool_wait_used(struct open_request *request);
 
 /* It was last known to wait for a pool at that time, 0: it never was. */
 uint64_t pool_wait_known_until(const struct open_request *request);

@@ -128,6 +128,8 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 			      &tracker->steps);
 	if (!error)
 		error = pool_wait_thread_done(tracker, request, start, work->header.time_ns);
+	pool_wait_ran(request, start);
+	pool_wait_used(request);
 	if (!error && activity->code)
 		error = request_callable(request, activity->code,
 					 activity->culprit.file ? &activity->culprit : NULL,

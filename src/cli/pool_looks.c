@@ -131,7 +131,7 @@ static uint32_t used_by(struct pool_looks *looks, const struct task_info *task,
 
 /* Number of the pool that a task waits for, 0: it waits for none. */
 static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
-			const struct pool_frames *frames, uint64_t *ret_call)
+			const struct pool_frames *frames, uint64_t *ret_call, bool *ret_left)
 {
 	struct observed *observed = looks->observed;
 	const struct target *target = observed->target;
@@ -150,8 +150,10 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 	seen.signature = pool_match(task, frames, &seen.frame);
 	if (seen.signature) {
 		pool = reach_pool(looks, task, frames, &seen);
-		if (!pool)
+		if (!pool) {
+			*ret_left = true;
 			return 0;
+		}
 	} else if (task->thread_call) {
 		seen.call = known ? memory->items[at].call
 				  : executor_call(target, &observed->config, task);
@@ -180,7 +182,8 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 {
 	struct place site = pool_looks_site(frames);
 	uint64_t call = 0;
-	uint32_t pool = pool_of(looks, task, frames, &call);
+	bool left = false;	/* it went on while it was looked at */
+	uint32_t pool = pool_of(looks, task, frames, &call, &left);
 
 	pool_locks_task(looks, task, activity, &site, pool);
 	if (pool) {
@@ -188,6 +191,8 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 		if (!look->pool)
 			*look = (struct pool_look){ .pool = pool, .call = call,
 						    .future = task->end_object, .site = site };
+	} else if (left) {
+		look->ready = true;
 	} else if (site.file && looks->holder_count < LOOK_HOLDERS) {
 		looks->holder_requests[looks->holder_count] = activity->request;
 		looks->holders[looks->holder_count++] = (struct pool_holder){

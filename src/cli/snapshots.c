@@ -128,6 +128,7 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 		const struct pool_row *row = pools_at(&observation->window.pools,
 						      items[i].pool.pool);
 
+		items[i].pool.ready |= items[i].ready;
 		items[i].pool.full = row && row->full;
 		if (items[i].unsure)
 			continue;

@@ -124,7 +124,8 @@ static int add_victim(struct finding *finding, const struct pool_site *site)
 	for (size_t i = 0; i < finding->victim_count; i++) {
 		struct victim *victim = &finding->victims[i];
 
-		if (!text_same(victim->route, site->route) || !text_same(victim->method, site->method))
+		if (!text_same(victim->route, site->route) ||
+		    !text_same(victim->method, site->method))
 			continue;
 		victim->requests += site->requests;
 		victim->total_ns += site->late.total_ns;
@@ -197,7 +198,8 @@ static bool lacks_connections(const struct pool_rows *rows, pid_t pid,
 		if (row->pid != pid || !pool_of_threads(row->signature))
 			continue;
 		for (size_t k = 0; k < row->site_count; k++)
-			if (row->sites[k].late.count && text_same(row->sites[k].route, holder->route) &&
+			if (row->sites[k].late.count &&
+			    text_same(row->sites[k].route, holder->route) &&
 			    text_same(row->sites[k].method, holder->method))
 				return true;
 	}

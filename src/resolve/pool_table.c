@@ -142,12 +142,13 @@ const struct pool_signature pool_table[] = {
 		.counts[0].in_use = { LENGTH("_in_use_connections") },
 	},
 	{
-		/* the second one is before 1.0 */
+		/* several may be given one that is being opened; the second is before 1.0 */
 		.kind = "httpx", .class = POOL_HTTP, .means_full = true,
 		.file = "httpcore/_async/connection_pool.py",
 		.qualname = "AsyncConnectionPool.handle_async_request",
 		.beneath = { ASYNCIO, ANYIO, "/httpcore/_synchronization.py",
-			     "/httpcore/_async/connection_pool.py" },
+			     "/httpcore/_async/connection_pool.py",
+			     "/httpcore/_async/connection.py" },
 		.counts[0].size = { LIMIT("_max_connections") },
 		.counts[0].in_use = { LENGTH("_connections") },
 		.counts[0].waiting = { UNSET("_requests", "connection") },
@@ -160,7 +161,8 @@ const struct pool_signature pool_table[] = {
 		.file = "httpcore/_sync/connection_pool.py",
 		.qualname = "ConnectionPool.handle_request",
 		.beneath = { THREADING, "/httpcore/_synchronization.py",
-			     "/httpcore/_sync/connection_pool.py" },
+			     "/httpcore/_sync/connection_pool.py",
+			     "/httpcore/_sync/connection.py" },
 		.counts[0].size = { LIMIT("_max_connections") },
 		.counts[0].in_use = { LENGTH("_connections") },
 		.counts[0].waiting = { UNSET("_requests", "connection") },

@@ -7,7 +7,7 @@
 #include "resolve/pools.h"
 
 #define POOL_VARIANTS 2 /* of one library's versions */
-#define POOL_BENEATH 4
+#define POOL_BENEATH 5
 
 /* How to get from a frame to its pool. */
 enum pool_reach {

@@ -339,6 +339,21 @@ static void ran(uint64_t at_ms)
 	assert_int_equal(tracker_event(tracker, NULL, &sample.header, &someone), 0);
 }
 
+/* It had what it waited for, and sent something. */
+static void used(uint64_t at_ms)
+{
+	struct event_message message = {
+		.header = { .kind = EVENT_MESSAGE, .tgid = 7, .tid = 7,
+			    .time_ns = START_NS + at_ms * MS + 1000 },
+		.io = { .connection = 9, .role = ROLE_CLIENT, .direction = IO_SEND, .bytes = 4,
+			.head_bytes = 4, .peer_port = 6379, .family = FD_INET,
+			.own = { .start_ns = START_NS + at_ms * MS } },
+		.head = "PING",
+	};
+
+	assert_int_equal(tracker_event(tracker, NULL, &message.header, &someone), 0);
+}
+
 static int begin_tracker(void **state)
 {
 	const struct tracker_sink sink = { .on_request = on_request,
@@ -389,13 +404,31 @@ static void somebody_else_was_quicker(void **state)
 	look(40, 1, 5, 7);	/* the same call goes on to wait */
 	look(60, 1, 5, 7);
 	assert_int_equal(wait_count, 0);
-	ran(70);		/* the connection was used, the next call has the same address */
+	used(70);		/* the next call has the same address */
 	look(80, 1, 5, 8);
 	assert_int_equal(wait_count, 1);
 	assert_int_equal(waits[0].seen, 3);
 	assert_int_equal(waits[0].end_ns, START_NS + 70 * MS);
 	look(90, 2, 5, 8);	/* another pool */
 	assert_int_equal(wait_count, 2);
+}
+
+/* It is woken, finds nothing, and waits on in the same call; or it does not. */
+static void woken_for_nothing(void **state)
+{
+	const struct pool_look ready = { .ready = true };
+
+	(void)state;
+	look(20, 1, 5, 6);
+	tracker_pool_wait(tracker, &someone, &ready, START_NS + 40 * MS);
+	look(60, 1, 5, 7);
+	assert_int_equal(wait_count, 0);
+	tracker_pool_wait(tracker, &someone, &ready, START_NS + 80 * MS);
+	tracker_pool_wait(tracker, &someone, &ready, START_NS + 90 * MS);
+	assert_int_equal(wait_count, 0);
+	look(100, 0, 0, 0);
+	assert_int_equal(wait_count, 1);
+	assert_int_equal(waits[0].end_ns, START_NS + 70 * MS);
 }
 
 static void another_task_of_it_runs(void **state)
@@ -461,6 +494,7 @@ int main(void)
 						finish_tracker),
 		cmocka_unit_test_setup_teardown(somebody_else_was_quicker, begin_tracker,
 						finish_tracker),
+		cmocka_unit_test_setup_teardown(woken_for_nothing, begin_tracker, finish_tracker),
 		cmocka_unit_test_setup_teardown(another_task_of_it_runs, begin_tracker,
 						finish_tracker),
 		cmocka_unit_test_setup_teardown(threads_wait, begin_tracker, finish_tracker),
