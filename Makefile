@@ -232,6 +232,7 @@ bench:
 	tools/setup.sh test
 	$(Q)$(MAKE) all
 	$$(tools/test-python.sh) tools/bench.py
+	$$(tools/test-python.sh) tools/bench_tasks.py
 
 lab:
 	tools/setup.sh test

@@ -33,3 +33,20 @@ def test_bench_has_every_figure(tmp_path):
     assert result["first_event_s"]["median"] > 0
     for goal in result["goals"]:
         assert goal in run.stdout.replace(" ", ".")
+
+
+def test_bench_of_tasks(tmp_path):
+    output = tmp_path / "bench-tasks.json"
+    run = subprocess.run(
+        [sys.executable, ROOT / "tools/bench_tasks.py", "--quick", "--output", output],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["tasks"] for row in rows] == [10, 1000, 10000]
+    for row in rows:
+        assert row["profiler_cpu"] > 0 and row["peak_mib"] > 0
+        assert all(math.isfinite(ratio["ratio"]) for ratio in row["ratios"].values())
