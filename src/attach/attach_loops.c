@@ -5,12 +5,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/units.h"
+#include "discover/process.h"
 
 /* Remembered, so that a loop counts once and the probes do not ask again. */
 static int refuse_loop(struct attachment *a, const struct attach_loop *loop)
@@ -125,18 +123,6 @@ void attach_remove_loop(struct attachment *a, int slot)
 	}
 }
 
-/* What the thread has waited for a CPU in its life; 0 when this kernel does not say. */
-static uint64_t run_delay_of(uint32_t tgid, uint32_t tid)
-{
-	_cleanup_file_ FILE *file = NULL;
-	char path[64];
-	uint64_t delay;
-
-	snprintf(path, sizeof(path), "/proc/%u/task/%u/schedstat", tgid, tid);
-	file = fopen(path, "re");
-	return file && fscanf(file, "%*u %" SCNu64, &delay) == 1 ? delay : 0;
-}
-
 void attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
 {
 	struct loop_slot *loop = &a->loops[slot];
@@ -149,7 +135,7 @@ void attach_loop_since_before(struct attachment *a, int slot, int number, const 
 		loop->call_number = number;
 		memcpy(loop->call_args, args, sizeof(loop->call_args));
 		loop->call_start_ns = now;
-		loop->call_run_delay = run_delay_of(loop->tgid, loop->tid);
+		loop->call_run_delay = process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid).run_delay_ns;
 		loop->off_ns = now;
 		loop->off_kind = OFF_CALL;
 		loop->flags |= SLOT_CALL_BEFORE;

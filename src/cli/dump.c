@@ -15,7 +15,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/cleanup.h"
 #include "base/intern.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -70,18 +69,6 @@ static void dump_free(struct dump *dump)
 static int on_role(void *context, uint64_t code, const struct code_role *role)
 {
 	return role_table_set(context, code, role);
-}
-
-/* CPU time of a thread; 0 when this kernel does not say. */
-static uint64_t cpu_time(pid_t pid, pid_t tid)
-{
-	_cleanup_file_ FILE *file = NULL;
-	char path[64];
-	uint64_t ns;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
-	file = fopen(path, "re");
-	return file && fscanf(file, "%" SCNu64, &ns) == 1 ? ns : 0;
 }
 
 /* Walks until two walks agree; what the last one saw is taken when they never do. */
@@ -184,7 +171,7 @@ static int dump_thread(struct dump *dump, struct dump_target *of, pid_t tid)
 	if (error)
 		return error;
 	thread = &of->threads.items[of->threads.count];
-	*thread = (struct dump_thread){ .tid = tid, .cpu_ns = cpu_time(pid, tid) };
+	*thread = (struct dump_thread){ .tid = tid, .cpu_ns = process_thread_times(pid, tid).cpu_ns };
 	error = where_it_is(pid, tid, &thread->at);
 	if (!error)
 		error = walk(of, tstate, loop ? loop->loop : 0, &seen, &thread->torn);
@@ -218,7 +205,8 @@ static void name_states(struct dump_target *of, uint64_t deadline)
 
 		while (thread->at.state == 'R' && !facts.ran) {
 			facts.ran = !thread->cpu_ns ||
-				    cpu_time(of->target->pid, thread->tid) != thread->cpu_ns;
+				    process_thread_times(of->target->pid, thread->tid).cpu_ns !=
+					    thread->cpu_ns;
 			if (facts.ran || monotonic_ns() >= deadline)
 				break;
 			nanosleep(&pause, NULL);

@@ -137,7 +137,7 @@ static int fill_targets(struct observation *observation, uint64_t now, struct re
 static void fill_tracker_notes(const struct observation *observation, struct report *report)
 {
 	const struct tracker_counts counts = tracker_counts(observation->tracker);
-	const struct loss_item items[TRACKER_NOTES] = {
+	const struct loss_item items[] = {
 		{ "requests_uncertain",
 		  "requests whose beginning or end had to be inferred", counts.uncertain },
 		{ "requests_untold",
@@ -157,6 +157,7 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		  observation->window.slow.lost },
 	};
 
+	_Static_assert(sizeof(items) / sizeof(items[0]) == TRACKER_NOTES, "there is room for all");
 	for (size_t i = 0; i < TRACKER_NOTES; i++)
 		report->notes[report->note_count++] = items[i];
 }

@@ -392,3 +392,16 @@ int process_fd_name(pid_t pid, int fd, char *buffer, size_t size)
 	buffer[length] = '\0';
 	return 0;
 }
+
+struct thread_times process_thread_times(pid_t pid, pid_t tid)
+{
+	struct thread_times times = { 0 };
+	_cleanup_file_ FILE *file = NULL;
+	char path[PROC_PATH_MAX];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%" SCNu64 " %" SCNu64, &times.cpu_ns, &times.run_delay_ns) != 2)
+		return (struct thread_times){ 0 };
+	return times;
+}

@@ -55,6 +55,14 @@ int process_start_time(pid_t pid, uint64_t *ret_ns);
 /* Command line with spaces between the words, interned; NULL when unreadable. */
 const char *process_cmdline(pid_t pid);
 
+/* What a thread has had of CPUs, and waited for one, in its life. */
+struct thread_times {
+	uint64_t cpu_ns, run_delay_ns;
+};
+
+/* Both 0 when this kernel does not say. */
+struct thread_times process_thread_times(pid_t pid, pid_t tid);
+
 /* 0 or -errno. */
 int process_thread_state(pid_t pid, pid_t tid, struct thread_state *ret_state);
 

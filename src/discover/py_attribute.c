@@ -284,8 +284,10 @@ int py_attribute(const struct py_reader *py, uint64_t object, const char *name,
 	return error ? error : py_type_attribute(py, type, name, ret_value);
 }
 
-int py_path(const struct py_reader *py, uint64_t object, const char *path,
-	    uint64_t *ret_value)
+static int follow(const struct py_reader *py, uint64_t object, const char *path,
+		  int (*get)(const struct py_reader *py, uint64_t object, const char *name,
+			     uint64_t *ret_value),
+		  uint64_t *ret_value)
 {
 	char name[PY_MAX_NAME];
 	size_t length;
@@ -297,7 +299,7 @@ int py_path(const struct py_reader *py, uint64_t object, const char *path,
 			return -EINVAL;
 		memcpy(name, path, length);
 		name[length] = '\0';
-		error = py_attribute(py, object, name, &object);
+		error = get(py, object, name, &object);
 		if (error)
 			return error;
 		path += length;
@@ -307,6 +309,17 @@ int py_path(const struct py_reader *py, uint64_t object, const char *path,
 		}
 	}
 	return -E2BIG;
+}
+
+int py_path(const struct py_reader *py, uint64_t object, const char *path, uint64_t *ret_value)
+{
+	return follow(py, object, path, py_attribute, ret_value);
+}
+
+int py_instance_path(const struct py_reader *py, uint64_t object, const char *path,
+		     uint64_t *ret_value)
+{
+	return follow(py, object, path, py_instance_attribute, ret_value);
 }
 
 int py_callable_code(const struct py_reader *py, uint64_t callable, uint64_t *ret_code)

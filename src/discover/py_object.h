@@ -79,6 +79,10 @@ int py_instance_attribute(const struct py_reader *py, uint64_t object, const cha
 int py_path(const struct py_reader *py, uint64_t object, const char *path,
 	    uint64_t *ret_value);
 
+/* The same along attributes of instances only. */
+int py_instance_path(const struct py_reader *py, uint64_t object, const char *path,
+		     uint64_t *ret_value);
+
 /* A class attribute or function found along tp_mro of a type. */
 int py_type_attribute(const struct py_reader *py, uint64_t type, const char *name,
 		      uint64_t *ret_value);

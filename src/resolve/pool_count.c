@@ -7,36 +7,11 @@
 
 #include "base/mem.h"
 
-#define MAX_PATH 64
 #define NO_LIMIT (1ll << 31)	/* redis: nobody asked for one */
 #define MAX_ITEMS 512	/* that are looked at one by one */
 #define TYPE_TUPLE_OR_LIST (1u << 25 | 1u << 26)	/* tp_flags, the same in 3.11 to 3.14 */
 #define TYPE_DICT (1u << 29)
 #define DEQUE_MAXLEN 64		/* Modules/_collectionsmodule.c: after five words of its own */
-
-int pool_attribute(const struct py_reader *py, uint64_t object, const char *path,
-		   uint64_t *ret_value)
-{
-	char name[MAX_PATH];
-	size_t length;
-	int error;
-
-	for (;; path++) {
-		length = strcspn(path, ".");
-		if (!length || length >= sizeof(name))
-			return -EINVAL;
-		memcpy(name, path, length);
-		name[length] = '\0';
-		error = py_instance_attribute(py, object, name, &object);
-		if (error)
-			return error;
-		path += length;
-		if (!*path)
-			break;
-	}
-	*ret_value = object;
-	return 0;
-}
 
 static int count_item(void *context, uint64_t key, uint64_t value)
 {
@@ -160,7 +135,7 @@ static int count_term(const struct py_reader *py, const struct count_term *term,
 
 	*ret_count = 1;
 	if (term->how != COUNT_ONE)
-		error = pool_attribute(py, object, term->path, &value);
+		error = py_instance_path(py, object, term->path, &value);
 	if (error)
 		return error;
 	switch (term->how) {

@@ -34,10 +34,6 @@ struct pool_counts {
 	struct count_term key_size, key_in_use;
 };
 
-/* As py_path(), but attributes of instances only: those of classes are no numbers. */
-int pool_attribute(const struct py_reader *py, uint64_t object, const char *path,
-		   uint64_t *ret_value);
-
 struct pool_numbers pool_count(const struct py_reader *py, const struct pool_counts *counts,
 			       uint64_t object);
 

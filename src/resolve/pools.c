@@ -96,8 +96,8 @@ static int pool_of_owner(const struct py_reader *py, uint64_t owner, uint64_t *r
 	uint64_t pool, queue;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		if (pool_attribute(py, owner, paths[i], &pool) ||
-		    pool_attribute(py, pool, "_pool._queue", &queue))
+		if (py_instance_path(py, owner, paths[i], &pool) ||
+		    py_instance_path(py, pool, "_pool._queue", &queue))
 			continue;
 		*ret_pool = pool;
 		return 0;
@@ -139,7 +139,7 @@ static int check_queue(const struct py_reader *py, uint64_t awaited, uint64_t po
 
 	if (!awaited)
 		return 0;
-	return !pool_attribute(py, pool, "_pool._queue", &queue) && awaited == queue ? 0 : -ENOENT;
+	return !py_instance_path(py, pool, "_pool._queue", &queue) && awaited == queue ? 0 : -ENOENT;
 }
 
 /* ---- what a task waits for --------------------------------------------------- */
@@ -195,7 +195,7 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 	if (seen->signature->reach != REACH_ENGINE) {
 		error = task_frame_local(watch, task, frame, 0, &seen->object);
 		if (!error && seen->signature->reach == REACH_CLIENT)
-			error = pool_attribute(&target->py, seen->object, seen->signature->path,
+			error = py_instance_path(&target->py, seen->object, seen->signature->path,
 					       &seen->object);
 	} else {
 		error = reach_engine(watch, target, config, task, frame, &seen->object);
