@@ -135,7 +135,8 @@ void attach_loop_since_before(struct attachment *a, int slot, int number, const 
 		loop->call_number = number;
 		memcpy(loop->call_args, args, sizeof(loop->call_args));
 		loop->call_start_ns = now;
-		loop->call_run_delay = process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid).run_delay_ns;
+		loop->call_run_delay =
+			process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid).run_delay_ns;
 		loop->off_ns = now;
 		loop->off_kind = OFF_CALL;
 		loop->flags |= SLOT_CALL_BEFORE;

@@ -171,7 +171,10 @@ static int dump_thread(struct dump *dump, struct dump_target *of, pid_t tid)
 	if (error)
 		return error;
 	thread = &of->threads.items[of->threads.count];
-	*thread = (struct dump_thread){ .tid = tid, .cpu_ns = process_thread_times(pid, tid).cpu_ns };
+	*thread = (struct dump_thread){
+		.tid = tid,
+		.cpu_ns = process_thread_times(pid, tid).cpu_ns,
+	};
 	error = where_it_is(pid, tid, &thread->at);
 	if (!error)
 		error = walk(of, tstate, loop ? loop->loop : 0, &seen, &thread->torn);

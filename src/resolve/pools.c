@@ -139,7 +139,9 @@ static int check_queue(const struct py_reader *py, uint64_t awaited, uint64_t po
 
 	if (!awaited)
 		return 0;
-	return !py_instance_path(py, pool, "_pool._queue", &queue) && awaited == queue ? 0 : -ENOENT;
+	if (py_instance_path(py, pool, "_pool._queue", &queue) || awaited != queue)
+		return -ENOENT;
+	return 0;
 }
 
 /* ---- what a task waits for --------------------------------------------------- */
@@ -196,7 +198,7 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 		error = task_frame_local(watch, task, frame, 0, &seen->object);
 		if (!error && seen->signature->reach == REACH_CLIENT)
 			error = py_instance_path(&target->py, seen->object, seen->signature->path,
-					       &seen->object);
+						 &seen->object);
 	} else {
 		error = reach_engine(watch, target, config, task, frame, &seen->object);
 		if (!error)
