@@ -415,22 +415,32 @@ def collect(service, options):
     return pairs, dropped, rate
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10)
+def options_of(parser, output):
+    """The options that both parts of the benchmark have, and what they need."""
     parser.add_argument("--seconds", type=float, default=4, help="of one run")
     parser.add_argument("--loop", choices=harness.LOOPS, default="uvloop")
     parser.add_argument("--quick", action="store_true", help="one short pair: does it work?")
-    parser.add_argument("--output", default=ROOT / "build/bench.json", type=Path)
+    parser.add_argument("--output", default=ROOT / "build" / output, type=Path)
     options = parser.parse_args()
     if options.quick:
         options.seconds = 1
     if os.cpu_count() < 2:
         sys.exit("bench: two CPUs are needed, one for the service and one for its load")
     build()
-    with harness.Service(
+    return options
+
+
+def service_of(options):
+    return harness.Service(
         "app:app", loop=options.loop, cpu=SERVICE_CPU, app_folder=ROOT / "tools/bench"
-    ) as service:
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    options = options_of(parser, "bench.json")
+    with service_of(options) as service:
         pairs, dropped, rate = collect(service, options)
         if not pairs:
             sys.exit("bench: somebody else used the service's CPU all the time")

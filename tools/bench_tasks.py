@@ -11,13 +11,9 @@ build/bench-tasks.json.
 
 import argparse
 import json
-import os
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import bench
-import harness
 from clients import Client, request_bytes
 
 TASKS = (10, 1000, 10000)
@@ -36,9 +32,7 @@ def measured(service, options, profiled):
 
 def row(tasks, options):
     sides = {True: [], False: []}
-    service = harness.Service(
-        "app:app", loop=options.loop, cpu=bench.SERVICE_CPU, app_folder=bench.ROOT / "tools/bench"
-    )
+    service = bench.service_of(options)
     with service, closing(Client(service.port)) as client:
         client.send(request_bytes("GET", f"/waiting/{tasks}"))
         for number in range(options.pairs):
@@ -72,16 +66,9 @@ def show(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=4, help="of one run")
-    parser.add_argument("--loop", choices=harness.LOOPS, default="uvloop")
-    parser.add_argument("--quick", action="store_true", help="one short pair: does it work?")
-    parser.add_argument("--output", default=bench.ROOT / "build/bench-tasks.json", type=Path)
-    options = parser.parse_args()
+    options = bench.options_of(parser, "bench-tasks.json")
     if options.quick:
-        options.seconds, options.pairs = 1, 1
-    if os.cpu_count() < 2:
-        sys.exit("bench: two CPUs are needed, one for the service and one for its load")
-    bench.build()
+        options.pairs = 1
     rows = [row(tasks, options) for tasks in TASKS]
     options.output.write_text(json.dumps({"rate": RATE, "rows": rows}, indent=1) + "\n")
     show(rows)

@@ -9,17 +9,21 @@ import sys
 from harness import ROOT
 
 
-def test_bench_has_every_figure(tmp_path):
-    output = tmp_path / "bench.json"
+def quick(script, output):
+    """What the short form writes, and prints."""
     run = subprocess.run(
-        [sys.executable, ROOT / "tools/bench.py", "--quick", "--output", output],
+        [sys.executable, ROOT / "tools" / script, "--quick", "--output", output],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(output.read_text())
+    return json.loads(output.read_text()), run.stdout
+
+
+def test_bench_has_every_figure(tmp_path):
+    result, printed = quick("bench.py", tmp_path / "bench.json")
     assert result["pairs"] == 1
     for name in ("throughput", "p50_us", "p99_us", "cpu_us_per_request"):
         figures = result["figures"][f"saturated.{name}"]
@@ -32,20 +36,12 @@ def test_bench_has_every_figure(tmp_path):
     assert result["syscall_ns"]["without"] > 0
     assert result["first_event_s"]["median"] > 0
     for goal in result["goals"]:
-        assert goal in run.stdout.replace(" ", ".")
+        assert goal in printed.replace(" ", ".")
 
 
 def test_bench_of_tasks(tmp_path):
-    output = tmp_path / "bench-tasks.json"
-    run = subprocess.run(
-        [sys.executable, ROOT / "tools/bench_tasks.py", "--quick", "--output", output],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    rows = json.loads(output.read_text())["rows"]
+    result, _ = quick("bench_tasks.py", tmp_path / "bench-tasks.json")
+    rows = result["rows"]
     assert [row["tasks"] for row in rows] == [10, 1000, 10000]
     for row in rows:
         assert row["profiler_cpu"] > 0 and row["peak_mib"] > 0

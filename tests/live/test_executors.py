@@ -39,8 +39,8 @@ def test_queues_of_every_interpreter(service):
     pools = {pool["name"]: pool for pool in run.report["pools"] if pool["kind"] == "executor"}
     assert set(pools) == set(BUSY)
     for name, (_, threads, calls) in BUSY.items():
-        assert said[name]["waiting"] == calls - threads
-        assert pools[name]["waiters_max"] == said[name]["waiting"]
+        assert said[name]["lasting"] == calls - threads
+        assert pools[name]["waiters_max"] == said[name]["lasting"]
         assert pools[name]["size"] == pools[name]["in_use_max"] == said[name]["size"]
     found = run.findings("executor_exhaustion")
     assert {f["pool"]["name"]: (f["route"], f["culprit"]["line"]) for f in found} == {
@@ -51,4 +51,4 @@ def test_queues_of_every_interpreter(service):
 def test_threads_that_suffice(service):
     run, said = observed(service, {route: threads for route, threads, _ in BUSY.values()})
     assert run.findings("executor_exhaustion") == []
-    assert all(numbers["waiting"] == 0 for numbers in said.values())
+    assert all(numbers["lasting"] == 0 for numbers in said.values())

@@ -6,9 +6,8 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import sampled
 from fastapi import FastAPI
-
-SAMPLE_S = 0.002
 
 
 class Mailer(ThreadPoolExecutor):
@@ -20,44 +19,22 @@ executors = {
     "mails": Mailer(1, "mails"),
     "default executor": ThreadPoolExecutor(3, "asyncio"),
 }
-numbers = {}
-before = {}
 
 
 def note_all():
-    """The most that waited for longer than the moment in which a thread begins with one."""
     for name, executor in executors.items():
-        seen = numbers.setdefault(name, {"size": executor._max_workers, "waiting": 0})
-        waiting = executor._work_queue.qsize()
-        seen["waiting"] = max(seen["waiting"], min(before.get(name, 0), waiting))
-        before[name] = waiting
-
-
-async def sample():
-    while True:
-        note_all()
-        await asyncio.sleep(SAMPLE_S)
+        sampled.note(name, executor._max_workers, 0, executor._work_queue.qsize())
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_app):
     asyncio.get_running_loop().set_default_executor(executors["default executor"])
-    sampler = asyncio.create_task(sample())
-    yield
-    sampler.cancel()
+    async with sampled.sampling(note_all):
+        yield
 
 
 app = FastAPI(lifespan=lifespan)
-
-
-@app.get("/numbers")
-async def all_numbers():
-    return numbers
-
-
-@app.get("/reset")
-async def reset():
-    numbers.clear()
+app.include_router(sampled.router)
 
 
 def report(ms):

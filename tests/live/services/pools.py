@@ -18,6 +18,7 @@ import anyio
 import asyncpg
 import httpx
 import redis.asyncio
+import sampled
 from addresses import DSN, MARIADB, MONGO, PG, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
@@ -27,7 +28,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 SIZE = 2
-SAMPLE_S = 0.002
 URL = f"postgresql+asyncpg://postgres@127.0.0.1:{PG_PORT}/postgres"
 
 
@@ -35,63 +35,44 @@ class Pools:
     """Set by lifespan()."""
 
 
-numbers = {}
-before = {}
-
-
-def note(name, size, in_use, waiting):
-    """The most that were seen, and the most that waited for longer than a moment."""
-    seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0, "lasting": 0})
-    seen["in_use"] = max(seen["in_use"], in_use)
-    seen["waiting"] = max(seen["waiting"], waiting)
-    seen["lasting"] = max(seen["lasting"], min(before.get(name, 0), waiting))
-    before[name] = waiting
-
-
 def note_all():
     for name, limiter in (("anyio", Pools.limiter), ("default", Pools.default)):
         said = limiter.statistics()
-        note(name, said.total_tokens, said.borrowed_tokens, said.tasks_waiting)
+        sampled.note(name, said.total_tokens, said.borrowed_tokens, said.tasks_waiting)
     for name, executor in (("executor", Pools.executor), ("to_thread", Pools.to_thread)):
         queued = executor._work_queue.qsize()
-        note(name, executor._max_workers, len(executor._threads) if queued else 0, queued)
+        sampled.note(name, executor._max_workers, len(executor._threads) if queued else 0, queued)
     own = Pools.asyncpg
-    note("asyncpg", own.get_max_size(), own.get_size() - own.get_idle_size(),
+    sampled.note("asyncpg", own.get_max_size(), own.get_size() - own.get_idle_size(),
          len(own._queue._getters))  # fmt: skip
     said = Pools.psycopg.get_stats()
-    note("psycopg", said["pool_max"], said["pool_size"] - said["pool_available"],
+    sampled.note("psycopg", said["pool_max"], said["pool_size"] - said["pool_available"],
          said["requests_waiting"])  # fmt: skip
     own = Pools.engine.pool
-    note("sqlalchemy", own.size() + own._max_overflow, own.checkedout(),
+    sampled.note("sqlalchemy", own.size() + own._max_overflow, own.checkedout(),
          len(own._pool._queue._getters))  # fmt: skip
     own = Pools.redis
-    note("redis", own.max_connections, len(own._in_use_connections),
+    sampled.note("redis", own.max_connections, len(own._in_use_connections),
          len(own._condition._waiters))  # fmt: skip
     own = Pools.plain_redis
-    note("plain_redis", own.max_connections, len(own._in_use_connections), 0)
+    sampled.note("plain_redis", own.max_connections, len(own._in_use_connections), 0)
     own = Pools.aiomysql
-    note("aiomysql", own.maxsize, own.size - own.freesize - own._acquiring,
+    sampled.note("aiomysql", own.maxsize, own.size - own.freesize - own._acquiring,
          len(own._cond._waiters))  # fmt: skip
     for server in Pools.pymongo._topology._servers.values():
         own = server.pool
-        note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
+        sampled.note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
     own = Pools.httpx._transport._pool
-    note("httpx", own._max_connections, len(own.connections),
+    sampled.note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in own._requests))  # fmt: skip
     own = Pools.aiohttp.connector
-    note("aiohttp", own.limit, len(own._acquired), sum(map(len, own._waiters.values())))
+    sampled.note("aiohttp", own.limit, len(own._acquired), sum(map(len, own._waiters.values())))
     for name, own in (("semaphore", Pools.semaphore), ("bounded", Pools.bounded)):
-        note(name, SIZE, SIZE - own._value, len(own._waiters or ()))
+        sampled.note(name, SIZE, SIZE - own._value, len(own._waiters or ()))
     own = Pools.tokens
-    note("tokens", own.maxsize, own.maxsize - own.qsize(), len(own._getters))
+    sampled.note("tokens", own.maxsize, own.maxsize - own.qsize(), len(own._getters))
     own = Pools.jobs
-    note("jobs", own.maxsize, own.qsize(), len(own._putters))
-
-
-async def sample():
-    while True:
-        note_all()
-        await asyncio.sleep(SAMPLE_S)
+    sampled.note("jobs", own.maxsize, own.qsize(), len(own._putters))
 
 
 @contextlib.asynccontextmanager
@@ -132,27 +113,17 @@ async def lifespan(_app):
         Pools.httpx = await enter(httpx.AsyncClient(base_url=UPSTREAM, limits=limits, timeout=30))
         connector = aiohttp.TCPConnector(limit=SIZE)
         Pools.aiohttp = await enter(aiohttp.ClientSession(UPSTREAM, connector=connector))
-        sampler = asyncio.create_task(sample())
+        await enter(sampled.sampling(note_all))
         yield
-        sampler.cancel()
 
 
 app = FastAPI(lifespan=lifespan)
+app.include_router(sampled.router)
 
 
 @app.get("/ping")
 async def ping():
     return "pong"
-
-
-@app.get("/numbers")
-async def all_numbers():
-    return numbers
-
-
-@app.get("/reset")
-async def reset():
-    numbers.clear()
 
 
 # ---- threads ----------------------------------------------------------------------

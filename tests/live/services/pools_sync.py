@@ -14,6 +14,7 @@ import httpx
 import redis
 import requests
 import requests.adapters
+import sampled
 from addresses import DSN, MONGO, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
 from psycopg_pool import ConnectionPool
@@ -23,7 +24,6 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
 SIZE = 2
-SAMPLE_S = 0.002
 URL = f"postgresql+psycopg://postgres@127.0.0.1:{PG_PORT}/postgres"
 
 
@@ -31,43 +31,28 @@ class Pools:
     """Set by lifespan()."""
 
 
-numbers = {}
-
-
-def note(name, size, in_use, waiting):
-    seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0})
-    seen["in_use"] = max(seen["in_use"], in_use)
-    seen["waiting"] = max(seen["waiting"], waiting)
-
-
 def note_all():
     limiter = anyio.to_thread.current_default_thread_limiter()
-    note("threads", limiter.total_tokens, limiter.borrowed_tokens,
+    sampled.note("threads", limiter.total_tokens, limiter.borrowed_tokens,
          limiter.statistics().tasks_waiting)  # fmt: skip
     own = Pools.engine.pool
-    note("sqlalchemy", own.size() + own._max_overflow, own.checkedout(),
+    sampled.note("sqlalchemy", own.size() + own._max_overflow, own.checkedout(),
          len(own._pool.not_empty._waiters))  # fmt: skip
     said = Pools.psycopg.get_stats()
-    note("psycopg", said["pool_max"], said["pool_size"] - said["pool_available"],
+    sampled.note("psycopg", said["pool_max"], said["pool_size"] - said["pool_available"],
          said["requests_waiting"])  # fmt: skip
     own = Pools.redis
-    note("redis", own.max_connections, own.max_connections - own.pool.qsize(),
+    sampled.note("redis", own.max_connections, own.max_connections - own.pool.qsize(),
          len(own.pool.not_empty._waiters))  # fmt: skip
     for server in Pools.pymongo._topology._servers.values():
         own = server.pool
-        note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
+        sampled.note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
     own = Pools.httpx._transport._pool
-    note("httpx", own._max_connections, len(own.connections),
+    sampled.note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in list(own._requests)))  # fmt: skip
     for own in Pools.requests.get_adapter(UPSTREAM).poolmanager.pools._container.values():
-        note("urllib3", own.pool.maxsize, own.pool.maxsize - own.pool.qsize(),
+        sampled.note("urllib3", own.pool.maxsize, own.pool.maxsize - own.pool.qsize(),
              len(own.pool.not_empty._waiters))  # fmt: skip
-
-
-async def sample():
-    while True:
-        note_all()
-        await asyncio.sleep(SAMPLE_S)
 
 
 @contextlib.asynccontextmanager
@@ -89,22 +74,12 @@ async def lifespan(_app):
         )
         Pools.pymongo = enter(MongoClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1")))
         Pools.pymongo.admin.command("ping")
-        sampler = asyncio.create_task(sample())
-        yield
-        sampler.cancel()
+        async with sampled.sampling(note_all):
+            yield
 
 
 app = FastAPI(lifespan=lifespan)
-
-
-@app.get("/numbers")
-async def all_numbers():
-    return numbers
-
-
-@app.get("/reset")
-async def reset():
-    numbers.clear()
+app.include_router(sampled.router)
 
 
 @app.get("/threads/{count}")
