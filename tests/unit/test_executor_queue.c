@@ -101,6 +101,23 @@ static void check_items(void)
 	assert_int_equal(length, 0);
 }
 
+/* Its owner goes on while the items are read: they land in what says how many there are. */
+static void check_torn(void)
+{
+	const uint64_t ring[] = { 2, 2, 2 }, list[] = { 1, 1 };
+	uint64_t queue, said;
+	int64_t length;
+
+	set_up();
+	queue = is_ring() ? queue_of(ring, 0, 1) : queue_of(list, 0, 2);
+	said = queue + (is_ring() ? layout.queue_count : layout.queue_position);
+	if (is_ring())
+		put64(read64(queue + layout.queue_items) + 8, ring[1]);
+	assert_int_equal(executor_queue_items(&py, queue, (uint64_t *)(arena + (said - BASE)), 1,
+					      &length), 1);
+	assert_int_equal(length, is_ring() ? 2 : 1);
+}
+
 static void check_what_cannot_be(void)
 {
 	const uint64_t one = 0x100;
@@ -128,7 +145,7 @@ static void check_what_cannot_be(void)
 
 static void check_futures(void)
 {
-	uint64_t items[4], none;
+	uint64_t items[5], none;
 
 	set_up();
 	none = object_of(type("NoneType", 0, 0), 0, 32);
@@ -136,11 +153,14 @@ static void check_futures(void)
 	items[1] = work_item(0x1110);
 	items[2] = UNMAPPED;
 	items[3] = work_item(0x2220);
-	assert_int_equal(executor_queue_futures(&py, items, 4), 0);
+	items[4] = work_item(0x3330);
+	put64(items[4] + layout.ob_type, t_list);
+	assert_int_equal(executor_queue_futures(&py, items, 5), 0);
 	assert_int_equal(items[0], 0);
 	assert_int_equal(items[1], 0x1110);
 	assert_int_equal(items[2], 0);
 	assert_int_equal(items[3], 0x2220);
+	assert_int_equal(items[4], 0);
 	items[0] = none;
 	assert_int_equal(executor_queue_futures(&py, items, 1), -ENOENT);
 }
@@ -149,6 +169,12 @@ static void test_items(void **state)
 {
 	(void)state;
 	each_layout(check_items);
+}
+
+static void test_torn(void **state)
+{
+	(void)state;
+	each_layout(check_torn);
 }
 
 static void test_what_cannot_be(void **state)
@@ -167,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_items),
+		cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_what_cannot_be),
 		cmocka_unit_test(test_futures),
 	};

@@ -200,6 +200,29 @@ static void threads_name_what_occupies_them(void **state)
 	assert_int_equal(finding->victims[0].total_ns, 400 * MS);
 }
 
+/* What occupies the threads of one process is not what occupies those of another. */
+static void threads_of_two_processes(void **state)
+{
+	const struct pool_holder one = { .route = "/slow", .method = "GET", .place = busy };
+	const struct pool_holder two = { .route = "/b", .method = "GET", .place = waiting };
+	struct detect_input input;
+	struct case_state *t = *state;
+	struct findings findings = { 0 };
+	uint32_t first, second;
+
+	pools_hold(row_made(t, POOL_THREADS, 7, &first), &one);
+	pools_hold(row_made(t, POOL_THREADS, 8, &second), &two);
+	wait_for(t, first, "/a", 300, 3);
+	wait_for(t, second, "/a", 200, 3);
+	input = (struct detect_input){ .window = &t->window, .thresholds = &t->thresholds };
+	assert_int_equal(find_threadpool_exhaustion(&input, &findings), 0);
+	assert_int_equal(findings.count, 2);
+	assert_string_equal(findings.items[0].route, "/slow");
+	assert_int_equal(findings.items[0].process_count, 1);
+	assert_string_equal(findings.items[1].route, "/b");
+	findings_free(&findings);
+}
+
 /* A pool that threads wait for, of SQLAlchemy. */
 static const struct pool_signature *of_threads(void)
 {
@@ -413,6 +436,23 @@ static void somebody_else_was_quicker(void **state)
 	assert_int_equal(wait_count, 2);
 }
 
+/* It had its thread, and asks for one again by the same call. */
+static void a_thread_was_got(void **state)
+{
+	const struct event_work work = {
+		.header = { .kind = EVENT_WORK, .tgid = 7, .tid = 9,
+			    .time_ns = START_NS + 35 * MS },
+		.start_ns = START_NS + 30 * MS,
+	};
+
+	(void)state;
+	look(20, 1, 5, 6);
+	assert_int_equal(tracker_event(tracker, NULL, &work.header, &someone), 0);
+	look(40, 1, 5, 7);
+	assert_int_equal(wait_count, 1);
+	assert_int_equal(waits[0].end_ns, START_NS + 30 * MS);
+}
+
 /* It is woken, finds nothing, and waits on in the same call; or it does not. */
 static void woken_for_nothing(void **state)
 {
@@ -486,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_locks_are_bounded, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_name_what_occupies_them, begin_pools,
 						finish),
+		cmocka_unit_test_setup_teardown(threads_of_two_processes, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_that_only_wait_for_connections,
 						begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_and_connections, begin_pools, finish),
@@ -494,6 +535,7 @@ int main(void)
 						finish_tracker),
 		cmocka_unit_test_setup_teardown(somebody_else_was_quicker, begin_tracker,
 						finish_tracker),
+		cmocka_unit_test_setup_teardown(a_thread_was_got, begin_tracker, finish_tracker),
 		cmocka_unit_test_setup_teardown(woken_for_nothing, begin_tracker, finish_tracker),
 		cmocka_unit_test_setup_teardown(another_task_of_it_runs, begin_tracker,
 						finish_tracker),

@@ -302,6 +302,30 @@ static void test_refused(void **state)
 	assert_true(world->calls[0].refused);
 }
 
+/* The loop is never idle: what another request sends is its turn. */
+static void test_behind_the_turns_of_others(void **state)
+{
+	struct event_sample sample = { .header = { .kind = EVENT_SAMPLE, .time_ns = 102 * MS,
+						   .tgid = PID, .tid = TID },
+				       .own = { .start_ns = 101 * MS, .cpu_ns = MS,
+						.busy_ns = 102 * MS } };
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7,
+				     .client_port = 50000 };
+	struct world *world = *state;
+
+	world->busy_ns = 101 * MS;
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	assert_int_equal(tracker_event(world->tracker, NULL, &sample.header, &activity), 0);
+	world->busy_ns = 110 * MS;
+	message(world, 2, ROLE_SERVER, OK "body", 8, 110 * MS);
+	world->busy_ns = 121 * MS;
+	message(world, 1, ROLE_SERVER, OK "body", 7, 121 * MS);
+	assert_int_equal(world->request_count, 2);
+	assert_int_equal(world->requests[1].identity, 7);
+	assert_int_equal(world->requests[1].parts[PART_behind_others], MS);
+	assert_int_equal(world->requests[1].parts[PART_loop_cpu], 20 * MS);
+}
+
 /* A snapshot says what the gap between two turns on the loop was for. */
 static void test_wait_fills_its_gap(void **state)
 {
@@ -493,7 +517,8 @@ int main(void)
 		TEST(test_pipelined), TEST(test_closed_in_the_middle),
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
 		TEST(test_response_alone), TEST(test_call_of_a_request),
-		TEST(test_orphan_is_joined), TEST(test_refused), TEST(test_wait_fills_its_gap),
+		TEST(test_orphan_is_joined), TEST(test_refused),
+		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_gap), TEST(test_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};

@@ -143,18 +143,23 @@ static void pool_wait(struct case_state *t, uint32_t pool, uint64_t ms)
 	request(t, "/a", PART_pool_wait, ms);
 }
 
-/* A call of a request that was answered now. */
-static void peer_call(struct case_state *t, uint64_t ms)
+/* A call of a request that was answered now; a shape NULL: of an unknown protocol. */
+static void call_of_peer(struct case_state *t, const char *peer, const char *shape, uint64_t ms)
 {
 	const struct peer_call call = { .start_ns = t->now - ms * MS, .sent_ns = t->now - ms * MS,
-					.reply_ns = t->now, .end_ns = t->now };
+					.reply_ns = t->now, .end_ns = t->now, .shape = shape ? intern(shape) : NULL };
 	const struct dependency_call it = {
 		.pid = 7, .request = 5, .route = { .route = "/a", .method = "GET" },
-		.culprit = caller, .peer = intern("10.0.0.5:5432"), .call = &call,
+		.culprit = caller, .peer = intern(peer), .call = &call,
 	};
 
 	assert_int_equal(dependencies_add(&t->window.dependencies, &it), 0);
 	request(t, "/a", PART_dependency_wait, ms);
+}
+
+static void peer_call(struct case_state *t, uint64_t ms)
+{
+	call_of_peer(t, "10.0.0.5:5432", NULL, ms);
 }
 
 /* ---- one cause ----------------------------------------------------------------- */
@@ -369,6 +374,47 @@ static void loop_that_stands_and_not_what_waits_for_it(void **state)
 	assert_int_equal(at(3)->kind, VERDICT_loop_blocked);
 	assert_text(at(3), "loop blocked by GET /a/{id}, /srv/app.py:12 work (clock_nanosleep); "
 			   "5 requests slow, up to 141 ms; explains 12 % of the time lost");
+}
+
+static void peer_and_not_the_loop_that_stood_for_a_moment(void **state)
+{
+	struct case_state *t = *state;
+
+	move_to(t, 3100);
+	add_call(t, 1, 40000);
+	request(t, "/b", PART_loop_blocked, 40);
+	for (unsigned i = 0; i < 3; i++)
+		peer_call(t, 120);
+	judge(t);
+	assert_int_equal(report.finding_count, 2);
+	assert_int_equal(at(3)->kind, VERDICT_slow_dependency);
+	assert_int_equal(at(3)->slow, 3);
+}
+
+static void the_slowest_peer(void **state)
+{
+	struct case_state *t = *state;
+
+	move_to(t, 3900);
+	call_of_peer(t, "10.0.0.6:80", NULL, 150);
+	call_of_peer(t, "10.0.0.7:80", NULL, 500);
+	call_of_peer(t, "10.0.0.8:80", NULL, 250);
+	judge(t);
+	assert_int_equal(report.finding_count, 3);
+	assert_string_equal(named(at(3))->peer, "10.0.0.7:80");
+}
+
+/* It waits because it is meant to, and nothing is found. */
+static void wait_by_design(void **state)
+{
+	struct case_state *t = *state;
+
+	move_to(t, 3100);
+	call_of_peer(t, "10.0.0.5:6379", "BLPOP", 400);
+	judge(t);
+	assert_int_equal(report.finding_count, 0);
+	assert_int_equal(report.verdict_count, 1);
+	assert_int_equal(report.verdicts[0].kind, VERDICT_healthy);
 }
 
 static void losses_that_nothing_explains(void **state)
@@ -615,6 +661,9 @@ int main(void)
 		VERDICT_TEST(cpu_work),
 		VERDICT_TEST(pool_and_not_the_peer_behind_it),
 		VERDICT_TEST(loop_that_stands_and_not_what_waits_for_it),
+		VERDICT_TEST(peer_and_not_the_loop_that_stood_for_a_moment),
+		VERDICT_TEST(the_slowest_peer),
+		VERDICT_TEST(wait_by_design),
 		VERDICT_TEST(losses_that_nothing_explains),
 		VERDICT_TEST(lost_events_are_said),
 		VERDICT_TEST(one_incident),
