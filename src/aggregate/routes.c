@@ -80,6 +80,31 @@ static void keep_slow(struct route_stats *row, const struct served_request *requ
 	memcpy(row->slowest[at].parts, request->parts, sizeof(request->parts));
 }
 
+static int add_await(struct route_stats *row, const struct await_time *await)
+{
+	const struct stack *stack = await->stack;
+	struct route_await *to = NULL;
+	int error;
+
+	for (size_t i = 0; i < row->awaits.count && !to; i++)
+		if (row->awaits.items[i].part == await->part &&
+		    row->awaits.items[i].stack == stack)
+			to = &row->awaits.items[i];
+	if (!to && stack && row->awaits.count >= ROUTE_AWAITS)
+		return add_await(row, &(struct await_time){ await->part, NULL, await->ns });
+	if (!to) {
+		error = vec_grow(&row->awaits, ROUTE_AWAITS + PART_COUNT);
+		if (error)
+			return error;
+		to = &row->awaits.items[row->awaits.count++];
+		to->part = await->part;
+		to->stack = stack;
+	}
+	to->requests++;
+	to->ns += await->ns;
+	return 0;
+}
+
 struct route_stats *routes_add(struct route_rows *rows, const struct served_request *request,
 			       uint64_t *ret_serial)
 {
@@ -112,6 +137,9 @@ struct route_stats *routes_add(struct route_rows *rows, const struct served_requ
 	row->total_ns += latency;
 	for (unsigned part = 0; part < PART_COUNT; part++)
 		row->parts[part] += request->parts[part];
+	for (size_t i = 0; i < request->await_count; i++)
+		if (add_await(row, &request->awaits[i]))
+			return NULL;
 	keep_slow(row, request, *ret_serial, latency);
 	return row;
 }
@@ -154,6 +182,7 @@ void routes_free(struct route_rows *rows)
 	for (size_t i = 0; i < rows->count; i++) {
 		distribution_free(&rows->items[i]->latency);
 		distribution_free(&rows->items[i]->first_byte);
+		free(rows->items[i]->awaits.items);
 		free(rows->items[i]);
 	}
 	free(rows->items);

@@ -19,6 +19,7 @@
 #define ROUTE_STATUSES 32	/* different status codes of one route */
 #define ROUTE_CAUSES 16		/* findings that delayed requests of one route */
 #define REQUEST_CAUSES 4	/* and of one request */
+#define ROUTE_AWAITS 256	/* places in which requests of a route wait, one by one */
 
 struct delay {		/* by the culprit of a group of the window */
 	uint32_t group;
@@ -34,6 +35,13 @@ struct slow_request {
 	size_t delay_count;
 };
 
+/* Time that requests of a route waited for one thing in one place. */
+struct route_await {
+	enum time_part part;
+	const struct stack *stack;	/* borrowed from the tracker; NULL: not known */
+	uint64_t requests, ns;
+};
+
 struct route_stats {
 	const char *route, *method;
 	bool folded, websocket;
@@ -45,6 +53,10 @@ struct route_stats {
 	size_t status_count;
 	struct distribution latency, first_byte;	/* of sessions: their length */
 	uint64_t parts[PART_COUNT], total_ns;
+	struct {
+		struct route_await *items;	/* owned; for each part they add up to that */
+		size_t count, capacity;
+	} awaits;
 	struct slow_request slowest[ROUTE_SLOWEST];	/* slowest first */
 	size_t slowest_count;
 	struct delay delays[ROUTE_CAUSES];

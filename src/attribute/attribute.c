@@ -258,8 +258,12 @@ static void attribute_sample(const struct process_view *view, const struct event
 }
 
 /* The function that a thread ran; where in it the time went is not known. */
-static void name_work(struct activity *activity, const struct code_info *code)
+/* What FastAPI itself runs in a thread runs the endpoint. */
+static void name_work(struct activity *activity, const struct code_info *code,
+		      const struct code_info *endpoint)
 {
+	if (code && endpoint && strstr(code->file, "/fastapi/"))
+		code = endpoint;
 	if (code && code->file[0])
 		activity->culprit = (struct place){ code->file, code->function, code->qualname,
 						    code->first_line };
@@ -357,7 +361,7 @@ int attribute_event(const struct process_view *view, const struct event_header *
 		activity->duration_ns = event->time_ns - work->start_ns;
 		name_request(view, &work->request, activity, &endpoint);
 		activity->code = work_code(activity, work->function_code);
-		name_work(activity, code_at(view, activity->code));
+		name_work(activity, code_at(view, activity->code), endpoint);
 		return 0;
 	}
 	default:

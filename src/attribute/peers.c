@@ -47,6 +47,9 @@ static uint64_t origin_add(struct tracker *tracker, const struct activity *activ
 					.library = activity->library,
 					.owner_task = activity->owner_task,
 					.owner_thread = activity->owner_thread };
+	if (activity->request)
+		origin->sent_at = stack_of_frames(tracker->stacks, activity->frames,
+						  activity->frame_count);
 	for (size_t i = 0; i < activity->frame_count && i < 8; i++)
 		origin->stack[origin->stack_count++] = place_of(&activity->frames[i]);
 	return token;
@@ -93,7 +96,8 @@ static void on_call(void *context, const struct peer_call *call)
 	if (request) {
 		uint64_t reply = call->reply_ns ? call->reply_ns : call->end_ns;
 
-		timeline_add(&request->timeline, PART_dependency_wait, call->sent_ns, reply);
+		timeline_add(&request->timeline, PART_dependency_wait, origin->sent_at,
+			     call->sent_ns, reply);
 		if (!call->internal)
 			request_site(tracker, request, origin, out.peer, call);
 		if (out.route.route != request->route.route && request->route.route)

@@ -42,26 +42,32 @@ void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64
 		done.end_ns = wait->ran_ns;
 	else if (wait->left_ns)
 		done.end_ns = wait->left_ns;
-	if (wait->look.thread && request->thread_waits.count < POOL_THREAD_WAITS)
-		request->thread_waits.items[request->thread_waits.count++] =
-			(struct time_span){ done.start_ns, done.end_ns };
+	if (wait->look.thread && request->thread_waits.count < POOL_THREAD_WAITS) {
+		size_t at = request->thread_waits.count++;
+
+		request->thread_waits.items[at].at = (struct time_span){ done.start_ns,
+									 done.end_ns };
+		request->thread_waits.items[at].site = wait->look.site;
+	}
 	*wait = (struct open_pool_wait){ .before = wait->look.pool, .before_ns = wait->seen_ns };
 	if (done.end_ns > done.start_ns && tracker->sink.on_pool_wait)
 		tracker->sink.on_pool_wait(tracker->sink.context, &done);
 }
 
-int pool_wait_thread_done(struct tracker *tracker, struct open_request *request, uint64_t start,
-			  uint64_t end)
+int pool_wait_thread_done(struct tracker *tracker, struct open_request *request,
+			  const struct place *what, uint64_t start, uint64_t end)
 {
+	const struct stack *runs = stack_of_place(tracker->stacks, what);
 	const struct open_pool_wait *open = &request->pool_wait;
 	struct thread_waits *waits = &request->thread_waits;
+	struct timeline *timeline = &request->timeline;
 	int error = 0;
 
 	/* it had what it waited for since some time after the last look */
 	if (open->look.thread && end > open->seen_ns)
 		pool_wait_end(tracker, request, open->seen_ns + (end - open->seen_ns) / 2, false);
 	for (size_t i = 0; i < waits->count && !error; i++) {
-		struct time_span wait = waits->items[i];
+		struct time_span wait = waits->items[i].at;
 
 		if (wait.start_ns < start)
 			wait.start_ns = start;
@@ -69,13 +75,14 @@ int pool_wait_thread_done(struct tracker *tracker, struct open_request *request,
 			wait.end_ns = end;
 		if (wait.start_ns >= wait.end_ns)
 			continue;
-		error = timeline_add(&request->timeline, PART_thread_run, start, wait.start_ns) ?:
-			timeline_add(&request->timeline, PART_pool_wait, wait.start_ns,
-				     wait.end_ns);
+		error = timeline_add(timeline, PART_thread_run, runs, start, wait.start_ns) ?:
+			timeline_add(timeline, PART_pool_wait,
+				     stack_of_place(tracker->stacks, &waits->items[i].site),
+				     wait.start_ns, wait.end_ns);
 		start = wait.end_ns;
 	}
 	waits->count = 0;
-	return error ? error : timeline_add(&request->timeline, PART_thread_run, start, end);
+	return error ? error : timeline_add(timeline, PART_thread_run, runs, start, end);
 }
 
 /*

@@ -37,7 +37,10 @@ struct pool_wait {
 
 /* When a request's threads have waited for pools. */
 struct thread_waits {
-	struct time_span items[POOL_THREAD_WAITS];
+	struct {
+		struct time_span at;
+		struct place site;
+	} items[POOL_THREAD_WAITS];
 	size_t count;
 };
 
@@ -60,11 +63,11 @@ struct tracker;
 void pool_wait_ran(struct open_request *request, uint64_t at_ns);
 
 /*
- * A thread of it has run from start to end: that is its code's time, but for what it
- * waited for pools.  0 or -ENOMEM.
+ * A thread of it has run `what` from start to end: that is its code's time, but for what
+ * it waited for pools.  0 or -ENOMEM.
  */
-int pool_wait_thread_done(struct tracker *tracker, struct open_request *request, uint64_t start_ns,
-			  uint64_t end_ns);
+int pool_wait_thread_done(struct tracker *tracker, struct open_request *request,
+			  const struct place *what, uint64_t start_ns, uint64_t end_ns);
 
 /* It has used a connection, or a thread: what it waits for after that is another one. */
 void pool_wait_used(struct open_request *request);

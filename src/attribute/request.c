@@ -188,8 +188,8 @@ static int wait_end(struct open_request *request, uint64_t end_ns)
 					 &wait->callables[i].place,
 					 wait->callables[i].middleware, false,
 					 blamed && wait->callables[i].innermost, end_ns - start);
-	if (!error && wait->part != PART_other_wait)
-		error = timeline_add(&request->timeline, wait->part, start, end_ns);
+	if (!error)
+		error = timeline_add(&request->timeline, wait->part, wait->stack, start, end_ns);
 	return error;
 }
 
@@ -291,16 +291,15 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 		 bool aborted, bool ongoing)
 {
 	struct callable_time callables[MAX_CALLABLES];
-	struct time_span behind[MAX_BEHIND];
+	struct timeline_parts parts;
 	struct served_request served = {
 		.pid = request->pid, .tid = request->tid, .identity = request->identity,
 		.route = request->route, .status = request->status,
 		.websocket = request->websocket, .aborted = aborted, .ongoing = ongoing,
 		.arrival_unknown = request->arrival_unknown, .start_ns = request->start_ns,
-		.first_byte_ns = request->first_byte_ns, .end_ns = end_ns, .behind = behind,
+		.first_byte_ns = request->first_byte_ns, .end_ns = end_ns,
 		.messages_in = request->messages_in, .messages_out = request->messages_out,
 	};
-	int spans;
 
 	peers_settle(tracker, request, end_ns);
 	pool_wait_end(tracker, request, end_ns, ongoing);
@@ -312,11 +311,15 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 	served.site_count = request->site_count;
 	/* what was ready when it ended, or when the window did, waits until then */
 	if (ongoing && request->timeline.ready_ns && request->timeline.unread)
-		timeline_add(&request->timeline, PART_behind_others, request->timeline.ready_ns,
-			     end_ns);
-	spans = timeline_parts(&request->timeline, request->start_ns, end_ns, served.parts, behind,
-			       MAX_BEHIND);
-	served.behind_count = spans > 0 ? (size_t)spans : 0;
+		timeline_add(&request->timeline, PART_behind_others, NULL,
+			     request->timeline.ready_ns, end_ns);
+	if (timeline_split(&request->timeline, request->start_ns, end_ns, &parts))
+		tracker->counts.forgotten++;
+	memcpy(served.parts, parts.ns, sizeof(served.parts));
+	served.behind = parts.behind;
+	served.behind_count = parts.behind_count;
+	served.awaits = parts.awaits;
+	served.await_count = parts.await_count;
 	tracker->counts.forgotten += request->timeline.lost;
 	tracker->sink.on_request(tracker->sink.context, &served);
 	request_drop(tracker, request);

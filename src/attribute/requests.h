@@ -47,6 +47,8 @@ struct served_request {
 	uint64_t parts[PART_COUNT];	/* add up to end_ns - start_ns */
 	const struct time_span *behind;	/* in order; borrowed during the call */
 	size_t behind_count;
+	const struct await_time *awaits;	/* the same; its stacks until tracker_free() */
+	size_t await_count;
 	const struct site_calls *sites;	/* borrowed during the call */
 	size_t site_count;
 	const struct callable_time *callables;	/* borrowed during the call */

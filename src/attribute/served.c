@@ -176,7 +176,7 @@ void served_more(struct open_request *request, const struct io_record *io)
 	if (!io->arrived_ns || !request->last_receive_ns)
 		return;
 	if (io->arrived_ns > request->last_receive_ns)
-		timeline_add(&request->timeline, PART_client_wait, request->last_receive_ns,
+		timeline_add(&request->timeline, PART_client_wait, NULL, request->last_receive_ns,
 			     io->arrived_ns);
 	timeline_ready(&request->timeline, io->arrived_ns, io->arrived_busy_ns, 0, true);
 }
@@ -305,7 +305,7 @@ static uint64_t head_requests(const struct connection *connection,
 static void send_more(struct open_request *request, const struct io_record *io, uint64_t now)
 {
 	if (request->stuck_ns)
-		timeline_add(&request->timeline, PART_client_wait, request->stuck_ns, now);
+		timeline_add(&request->timeline, PART_client_wait, NULL, request->stuck_ns, now);
 	request->stuck_ns = io->flags & IO_PARTIAL ? now : 0;
 	request->last_send_ns = now;
 }

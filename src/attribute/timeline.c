@@ -37,33 +37,46 @@ void timeline_free(struct timeline *timeline)
 	memset(timeline, 0, sizeof(*timeline));
 }
 
-static int add_span(struct timeline *timeline, enum time_part part, bool rest, uint64_t start_ns,
-		    uint64_t end_ns)
+static int add_span(struct timeline *timeline, const struct part_span *span)
 {
 	struct part_span *last;
 	int error;
 
-	if (end_ns <= start_ns)
+	if (span->at.end_ns <= span->at.start_ns)
 		return 0;
 	last = timeline->spans.count ? &timeline->spans.items[timeline->spans.count - 1] : NULL;
-	if (last && last->part == part && last->rest == rest && last->at.end_ns == start_ns) {
-		last->at.end_ns = end_ns;
+	if (last && last->part == span->part && last->rest == span->rest &&
+	    last->stack == span->stack && last->at.end_ns == span->at.start_ns) {
+		last->at.end_ns = span->at.end_ns;
 		return 0;
 	}
+	/* where it waited for something unknown does not push out what is known */
+	if (span->part == PART_other_wait && timeline->spans.count >= TIMELINE_MAX_SPANS / 2)
+		return 0;
 	error = vec_grow(&timeline->spans, TIMELINE_MAX_SPANS);
 	if (error) {
 		timeline->lost++;
 		return error == -E2BIG ? 0 : error;
 	}
-	timeline->spans.items[timeline->spans.count++] =
-		(struct part_span){ { start_ns, end_ns }, part, rest };
+	timeline->spans.items[timeline->spans.count++] = *span;
 	return 0;
 }
 
-int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
-		 uint64_t end_ns)
+static int add_rest(struct timeline *timeline, enum time_part part, uint64_t start_ns,
+		    uint64_t end_ns)
 {
-	return add_span(timeline, part, false, start_ns, end_ns);
+	const struct part_span span = { .at = { start_ns, end_ns }, .part = part, .rest = true };
+
+	return add_span(timeline, &span);
+}
+
+int timeline_add(struct timeline *timeline, enum time_part part, const struct stack *stack,
+		 uint64_t start_ns, uint64_t end_ns)
+{
+	const struct part_span span = { .at = { start_ns, end_ns }, .part = part,
+					.rest = part == PART_other_wait, .stack = stack };
+
+	return add_span(timeline, &span);
 }
 
 void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
@@ -120,7 +133,7 @@ static int add_silent(struct timeline *timeline, uint64_t start, uint64_t end)
 {
 	if (end > start && end - start > SILENT_NS)
 		return 0;
-	return add_span(timeline, PART_loop_cpu, true, start, end);
+	return add_rest(timeline, PART_loop_cpu, start, end);
 }
 
 /*
@@ -146,11 +159,11 @@ static int went_on(struct timeline *timeline, const struct loop_moment *moment,
 	others = turns_of_others(log, moment, start, end);
 	*ret_alone = others.end_ns <= others.start_ns;
 	if (*ret_alone)
-		return add_span(timeline, PART_loop_cpu, true, start, end);
+		return add_rest(timeline, PART_loop_cpu, start, end);
 	if (end - start > UNKNOWN_NS)
 		return 0;
 	error = add_silent(timeline, start, others.start_ns) ?:
-		add_span(timeline, PART_behind_others, true, others.start_ns, others.end_ns);
+		add_rest(timeline, PART_behind_others, others.start_ns, others.end_ns);
 	return error ? error : add_silent(timeline, others.end_ns, end);
 }
 
@@ -207,13 +220,14 @@ static int ready_end(struct timeline *timeline, const struct loop_moment *moment
 	}
 	/* bytes that nobody reads while the loop is idle wait for its thread to wake up */
 	if (timeline->unread && timeline->ready_busy_ns && busy < end - start) {
-		int error = timeline_add(timeline, PART_cpu_wait, start + busy, end);
+		int error = timeline_add(timeline, PART_cpu_wait, NULL, start + busy, end);
 
 		if (error)
 			return error;
 		until = start + busy;
 	}
-	return timeline_add(timeline, PART_behind_others, start, until < end ? until : end);
+	return timeline_add(timeline, PART_behind_others, NULL, start,
+			    until < end ? until : end);
 }
 
 int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
@@ -240,7 +254,7 @@ int timeline_own(struct timeline *timeline, const struct loop_moment *moment,
 	timeline->own_ns[PART_gil_wait] += own->gil_ns;
 	timeline->own_ns[PART_cpu_wait] += own->runnable_ns;
 	return error ? error
-		     : timeline_add(timeline, PART_loop_cpu, own->start_ns, moment->now_ns);
+		     : timeline_add(timeline, PART_loop_cpu, NULL, own->start_ns, moment->now_ns);
 }
 
 int timeline_left(struct timeline *timeline, pid_t pid, pid_t tid, uint64_t at_ns,
@@ -267,9 +281,7 @@ void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_
 int timeline_merge(struct timeline *timeline, struct timeline *from)
 {
 	for (size_t i = 0; i < from->spans.count; i++) {
-		const struct part_span *span = &from->spans.items[i];
-		int error = add_span(timeline, span->part, span->rest, span->at.start_ns,
-				     span->at.end_ns);
+		int error = add_span(timeline, &from->spans.items[i]);
 
 		if (error)
 			return error;
@@ -335,17 +347,55 @@ static unsigned first_of(const int active[2 * PART_COUNT])
 	return PART_other_wait;
 }
 
-struct behind_list {
-	struct time_span *items;
-	size_t count, size;
-};
-
-static void behind_add(struct behind_list *list, uint64_t start, uint64_t end)
+static void behind_add(struct timeline_parts *parts, uint64_t start, uint64_t end)
 {
-	if (list->count && list->items[list->count - 1].end_ns == start)
-		list->items[list->count - 1].end_ns = end;
-	else if (list->count < list->size)
-		list->items[list->count++] = (struct time_span){ start, end };
+	struct time_span *last = parts->behind_count ? &parts->behind[parts->behind_count - 1]
+						     : NULL;
+
+	if (last && last->end_ns == start)
+		last->end_ns = end;
+	else if (parts->behind_count < TIMELINE_BEHIND)
+		parts->behind[parts->behind_count++] = (struct time_span){ start, end };
+}
+
+/*
+ * Of the places it waited in for `part` at a moment the one that it came to last; else of
+ * those it waited in for something else: a task waits for its thread before that runs.
+ */
+static const struct stack *stack_at(const struct timeline *timeline, enum time_part part,
+				    uint64_t at)
+{
+	const struct part_span *best = NULL;
+
+	for (size_t i = 0; i < timeline->spans.count; i++) {
+		const struct part_span *span = &timeline->spans.items[i];
+
+		if (!span->stack || span->at.start_ns > at || span->at.end_ns <= at)
+			continue;
+		if (!best || (span->part == part) > (best->part == part) ||
+		    ((span->part == part) == (best->part == part) &&
+		     span->at.start_ns >= best->at.start_ns))
+			best = span;
+	}
+	return best ? best->stack : NULL;
+}
+
+static void await_add(struct timeline_parts *parts, enum time_part part,
+		      const struct stack *stack, uint64_t ns)
+{
+	size_t i = 0;
+
+	while (i < parts->await_count &&
+	       (parts->awaits[i].part != part || parts->awaits[i].stack != stack))
+		i++;
+	/* there is room left for those of no place */
+	if (i >= TIMELINE_AWAITS && i == parts->await_count && stack) {
+		await_add(parts, part, NULL, ns);
+		return;
+	}
+	if (i == parts->await_count)
+		parts->awaits[parts->await_count++] = (struct await_time){ part, stack, 0 };
+	parts->awaits[i].ns += ns;
 }
 
 /*
@@ -373,16 +423,16 @@ static void split_own(const struct timeline *timeline, bool seen, uint64_t parts
 	parts[PART_loop_cpu] = rest;
 }
 
-int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
-		   uint64_t ret_parts[PART_COUNT], struct time_span *behind, size_t behind_size)
+int timeline_split(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
+		   struct timeline_parts *ret_parts)
 {
-	struct behind_list list = { behind, 0, behind_size };
 	uint64_t at = start_ns, rest[PART_COUNT] = { 0 };
 	int active[2 * PART_COUNT] = { 0 };
 	struct edge *edges;
 	size_t count;
 
-	memset(ret_parts, 0, PART_COUNT * sizeof(*ret_parts));
+	memset(ret_parts->ns, 0, sizeof(ret_parts->ns));
+	ret_parts->behind_count = ret_parts->await_count = 0;
 	if (end_ns <= start_ns)
 		return 0;
 	edges = calloc(timeline->spans.count * 2 + 1, sizeof(*edges));
@@ -392,22 +442,25 @@ int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t 
 	edges[count] = (struct edge){ end_ns, PART_other_wait, 0 };
 	for (size_t i = 0; i <= count; i++) {
 		if (edges[i].at > at) {
-			unsigned part = first_of(active);
+			unsigned first = first_of(active), part = first % PART_COUNT;
 
-			if (part >= PART_COUNT)
-				rest[part - PART_COUNT] += edges[i].at - at;
+			if (first >= PART_COUNT)
+				rest[part] += edges[i].at - at;
 			else
-				ret_parts[part] += edges[i].at - at;
-			if (part == PART_behind_others)
-				behind_add(&list, at, edges[i].at);
+				ret_parts->ns[part] += edges[i].at - at;
+			if (first == PART_behind_others)
+				behind_add(ret_parts, at, edges[i].at);
+			else if (time_part_waits(part))
+				await_add(ret_parts, part, stack_at(timeline, part, at),
+					  edges[i].at - at);
 			at = edges[i].at;
 		}
 		active[edges[i].part] += edges[i].change;
 	}
 	free(edges);
-	split_own(timeline, true, ret_parts);
+	split_own(timeline, true, ret_parts->ns);
 	split_own(timeline, false, rest);
 	for (unsigned part = 0; part < PART_COUNT; part++)
-		ret_parts[part] += rest[part];
-	return (int)list.count;
+		ret_parts->ns[part] += rest[part];
+	return 0;
 }

@@ -36,6 +36,8 @@ enum time_part {
 
 #define PARTS_OWN 4	/* the first ones: its code has the loop */
 
+struct stack;
+
 struct time_span {
 	uint64_t start_ns, end_ns;
 };
@@ -66,6 +68,7 @@ struct timeline {	/* zero it to begin */
 			struct time_span at;
 			enum time_part part;	/* PART_loop_cpu stands for all that is its own */
 			bool rest;	/* only where nothing else is known */
+			const struct stack *stack;	/* borrowed; NULL: not known */
 		} * items; /* owned */
 		size_t count, capacity;
 	} spans;
@@ -81,9 +84,12 @@ struct timeline {	/* zero it to begin */
 
 void timeline_free(struct timeline *timeline);	/* what it owns, not itself */
 
-/* It waited for `part`, or ran in a thread, from start to end.  0 or -ENOMEM. */
-int timeline_add(struct timeline *timeline, enum time_part part, uint64_t start_ns,
-		 uint64_t end_ns);
+/*
+ * It waited for `part`, or ran in a thread, from start to end; there, NULL: where is not
+ * known.  PART_other_wait says where, in what time nothing else is known of.  0 or -ENOMEM.
+ */
+int timeline_add(struct timeline *timeline, enum time_part part, const struct stack *stack,
+		 uint64_t start_ns, uint64_t end_ns);
 
 /* A moment on a loop. */
 struct loop_moment {
@@ -119,14 +125,34 @@ void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_
 /* Moves the spans of another one (of the same request) over. 0 or -ENOMEM. */
 int timeline_merge(struct timeline *timeline, struct timeline *from);
 
-/*
- * Splits start..end into parts, which add up to it.  `behind` (room for
- * `behind_size` spans) gets the instants of behind_others in order; returns how many
- * there are, or -ENOMEM.
- */
-int timeline_parts(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
-		   uint64_t ret_parts[PART_COUNT], struct time_span *behind,
-		   size_t behind_size);
+/* How long it waited in one place. */
+struct await_time {
+	enum time_part part;	/* neither its own nor behind_others */
+	const struct stack *stack;	/* borrowed; NULL: not known, or one too many */
+	uint64_t ns;
+};
+
+#define TIMELINE_BEHIND 64	/* spans of one request that are handed on */
+#define TIMELINE_AWAITS 64	/* places of one request */
+
+struct timeline_parts {
+	uint64_t ns[PART_COUNT];	/* add up to the whole */
+	struct time_span behind[TIMELINE_BEHIND];	/* instants of behind_others, in order */
+	size_t behind_count;
+	/* for each part that it waits in they add up to that */
+	struct await_time awaits[TIMELINE_AWAITS + PART_COUNT];
+	size_t await_count;
+};
+
+/* Splits start..end into parts.  0 or -ENOMEM. */
+int timeline_split(const struct timeline *timeline, uint64_t start_ns, uint64_t end_ns,
+		   struct timeline_parts *ret_parts);
+
+/* Does it wait in this part? */
+static inline bool time_part_waits(enum time_part part)
+{
+	return part >= PARTS_OWN && part != PART_behind_others;
+}
 
 const char *time_part_name(enum time_part part);
 const char *time_part_text(enum time_part part);

@@ -16,7 +16,8 @@ struct tracker *tracker_new(const struct tracker_sink *sink)
 	tracker->sink = *sink;
 	tracker->shapes = shape_set_new(SHAPES_MAX);
 	tracker->names = name_table_new();
-	if (!tracker->shapes || !tracker->names) {
+	tracker->stacks = stack_set_new();
+	if (!tracker->shapes || !tracker->names || !tracker->stacks) {
 		tracker_free(tracker);
 		return NULL;
 	}
@@ -38,6 +39,11 @@ static void connection_free(struct tracker *tracker, struct connection *connecti
 	free(connection);
 }
 
+struct stack_set *tracker_stacks(struct tracker *tracker)
+{
+	return tracker->stacks;
+}
+
 void tracker_free(struct tracker *tracker)
 {
 	struct connection *connection, *next;
@@ -51,6 +57,7 @@ void tracker_free(struct tracker *tracker)
 	request_drop(tracker, request);
 	shape_set_free(tracker->shapes);
 	name_table_free(tracker->names);
+	stack_set_free(tracker->stacks);
 	free(tracker);
 }
 
@@ -127,7 +134,8 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 	error = timeline_left(&request->timeline, request->pid, request->tid, start,
 			      &tracker->steps);
 	if (!error)
-		error = pool_wait_thread_done(tracker, request, start, work->header.time_ns);
+		error = pool_wait_thread_done(tracker, request, &activity->culprit, start,
+					      work->header.time_ns);
 	pool_wait_ran(request, start);
 	pool_wait_used(request);
 	if (!error && activity->code)

@@ -10,6 +10,7 @@
 #include "attribute/requests.h"
 
 struct route_cache;
+struct stack_set;
 struct tracker;	/* opaque */
 
 struct tracker_sink {
@@ -40,6 +41,9 @@ int tracker_event(struct tracker *tracker, struct route_cache *routes,
 		  const struct event_header *event, const struct activity *activity);
 
 struct request_wait;
+
+/* Keeps the stacks of struct request_wait and of what is handed on, until tracker_free(). */
+struct stack_set *tracker_stacks(struct tracker *tracker);
 
 /*
  * A request was seen to wait, or to be ready (`wait` NULL), at `now_ns`; `activity`

@@ -18,7 +18,6 @@
 #define MAX_ORIGINS 8192	/* calls to peers at once */
 #define MAX_SITES 256		/* places in one request that call a peer */
 #define MAX_CALLABLES 64	/* `Depends` callables and middleware seen in one request */
-#define MAX_BEHIND 64		/* spans handed on per request */
 
 /* Time at a callable, as far as it was seen. */
 struct seen_callable {
@@ -97,6 +96,7 @@ struct call_origin {
 	const char *owner_task, *owner_thread;
 	struct place stack[8];
 	size_t stack_count;
+	const struct stack *sent_at;	/* borrowed; NULL: not known */
 	pid_t pid;
 };
 
@@ -111,6 +111,7 @@ struct tracker {
 	size_t orphans;
 	pid_t logging[LS_MAX_PROCESSES];	/* servers whose log was seen; 0: none */
 	struct shape_set *shapes;	/* owned: of all peers together */
+	struct stack_set *stacks;	/* owned */
 	struct name_table *names;	/* owned */
 	struct tracker_counts counts;
 };

@@ -166,16 +166,21 @@ static bool is_injected(const struct dependants *injected, uint64_t code)
 	return false;
 }
 
-void wait_add_task(struct request_wait *wait, const struct task_info *task,
-		   const struct dependants *injected, const struct frame *frames,
-		   const uint64_t *codes, size_t count)
+void wait_add_task(struct request_wait *wait, struct stack_set *stacks,
+		   const struct task_info *task, const struct dependants *injected,
+		   const struct frame *frames, const uint64_t *codes, size_t count)
 {
 	enum time_part part = part_of(task, frames, count);
+	bool by_task = task->end == TASK_END_TASK || task->end == TASK_END_GATHER;
 	bool solving = false;
 
 	/* the part that comes first runs, as everywhere: see timeline.h */
-	if (part < wait->part)
+	if (part < wait->part || !wait->stack ||
+	    (part == wait->part && wait->by_task && !by_task)) {
 		wait->part = part;
+		wait->stack = stack_of_frames(stacks, frames, count);
+		wait->by_task = by_task;
+	}
 	if (task->end_object)
 		wait->mark ^= task->end_object * 0x9e3779b97f4a7c15ull;
 	for (size_t i = count; i-- > 0;) {

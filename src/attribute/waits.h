@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "attribute/activity.h"
+#include "attribute/stacks.h"
 #include "attribute/timeline.h"
 #include "resolve/dependants.h"
 #include "resolve/tasks.h"
@@ -24,6 +25,8 @@ struct waiting_callable {
 struct request_wait {
 	enum time_part part;	/* PART_other_wait: nothing better is known */
 	uint64_t mark;		/* changes when it waits for something else */
+	const struct stack *stack;	/* where, borrowed; NULL: not known */
+	bool by_task;		/* it is another task that is waited for there */
 	struct waiting_callable callables[WAIT_CALLABLES];	/* outermost first */
 	size_t callable_count;
 };
@@ -31,10 +34,10 @@ struct request_wait {
 /*
  * Adds one task of a request to what is known of its wait; zero `wait` and set its
  * part to PART_other_wait before the first one.  `injected` is what its route depends on or
- * NULL.  `frames` are resolved, leaf first.
+ * NULL.  `frames` are resolved, leaf first; `stacks` keeps where it waits.
  */
-void wait_add_task(struct request_wait *wait, const struct task_info *task,
-		   const struct dependants *injected, const struct frame *frames,
-		   const uint64_t *codes, size_t count);
+void wait_add_task(struct request_wait *wait, struct stack_set *stacks,
+		   const struct task_info *task, const struct dependants *injected,
+		   const struct frame *frames, const uint64_t *codes, size_t count);
 
 #endif

@@ -77,12 +77,16 @@ static void add_task(struct observed *observed, const struct task_info *task,
 		}
 	chain.count = kept;
 	pool_looks_task(looks, task, &chain, &activity, &waiting->pool);
-	wait_add_task(&waiting->wait, task, activity.route.injected, frames, codes, kept);
+	wait_add_task(&waiting->wait, tracker_stacks(looks->observation->tracker), task,
+		      activity.route.injected, frames, codes, kept);
 }
 
 static void take_thread_wait(struct pool_looks *looks, const struct thread_wait *wait,
 			     struct waiting *items, size_t count)
 {
+	struct stack_set *stacks = tracker_stacks(looks->observation->tracker);
+	const struct stack *task;
+
 	for (size_t i = 0; i < count && wait->root; i++) {
 		struct waiting *item = &items[i];
 
@@ -90,12 +94,18 @@ static void take_thread_wait(struct pool_looks *looks, const struct thread_wait 
 			continue;
 		pool_looks_not_holding(looks, item->activity.request);
 		item->unsure = !wait->look.pool;
-		if (!item->pool.pool)
+		task = item->wait.stack;
+		if (!item->pool.pool) {
 			item->pool = wait->look;
+			/* a library's own thread: who waits for it */
+			if (!item->pool.site.file && task && task->has_site)
+				item->pool.site = *stack_site(task);
+		}
 		/* it has its thread */
 		if (item->wait.part == PART_thread_queue) {
 			item->wait.part = PART_pool_wait;
 			item->wait.mark ^= wait->look.call;
+			item->wait.stack = stack_of_place(stacks, &wait->look.site) ?: task;
 		}
 	}
 }

@@ -5,7 +5,7 @@
 #include "detect/detect.h"
 
 /* The line with most of the time. */
-static struct location worst_line(const struct callable_row *row)
+static struct place worst_line(const struct callable_row *row)
 {
 	size_t best = 0;
 
@@ -13,9 +13,9 @@ static struct location worst_line(const struct callable_row *row)
 		if (row->lines[i].ns > row->lines[best].ns)
 			best = i;
 	if (!row->line_count)
-		return (struct location){ 0 };
-	return (struct location){ row->lines[best].place.file, row->lines[best].place.function,
-				  row->lines[best].place.qualname, row->lines[best].place.line };
+		return (struct place){ 0 };
+	return (struct place){ row->lines[best].place.file, row->lines[best].place.function,
+			       row->lines[best].place.qualname, row->lines[best].place.line };
 }
 
 static int find(const struct detect_input *input, struct findings *findings,

@@ -31,11 +31,6 @@ static const char *usual_shape(const struct dependency_row *row)
 	return row->shape_count ? row->shapes[best].text : NULL;
 }
 
-static struct location location_of(struct place place)
-{
-	return (struct location){ place.file, place.function, place.qualname, place.line };
-}
-
 /* What every finding about a row says. */
 static struct finding *finding_about(struct findings *findings, enum finding_kind kind,
 				     const struct dependency_row *row)
@@ -47,8 +42,8 @@ static struct finding *finding_about(struct findings *findings, enum finding_kin
 	finding->route = row->route;
 	finding->method = row->method;
 	finding->route_folded = row->folded;
-	finding->culprit = location_of(row->culprit);
-	finding->library = location_of(row->library);
+	finding->culprit = row->culprit;
+	finding->library = row->library;
 	finding->owner_task = row->owner_task;
 	finding->owner_thread = row->owner_thread;
 	finding->peer = row->peer;

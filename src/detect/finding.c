@@ -61,6 +61,7 @@ void report_free(struct report *report)
 		finding_free(&report->findings[i]);
 	for (size_t i = 0; i < report->route_count; i++) {
 		free(report->routes[i].statuses);
+		free(report->routes[i].awaits);
 		free(report->routes[i].slowest);
 		free(report->routes[i].causes);
 	}

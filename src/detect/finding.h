@@ -10,6 +10,7 @@
 
 #include "aggregate/distribution.h"
 #include "aggregate/slow_log.h"
+#include "attribute/activity.h"
 #include "attribute/timeline.h"
 
 /* kind, what the text report calls it */
@@ -55,16 +56,10 @@ enum evidence {
 	EVIDENCE_INCOMPLETE,	/* events were lost: counts and totals are lower bounds */
 };
 
-/* A place in a program; strings interned; file NULL: not known. */
-struct location {
-	const char *file, *function, *qualname;
-	uint32_t line;
-};
-
 struct stack_summary {
 	uint64_t count;		/* events or samples with this stack */
 	uint64_t total_ns;
-	struct location *frames;	/* owned, leaf first */
+	struct place *frames;	/* owned, leaf first */
 	size_t frame_count;
 	bool truncated;
 };
@@ -81,7 +76,7 @@ struct victim {	/* a route that waited */
 
 struct holder_summary {
 	const char *route, *method;	/* interned; NULL: belongs to no request */
-	struct location place;		/* file NULL: not known */
+	struct place place;		/* file NULL: not known */
 	uint64_t count;			/* times seen */
 	uint64_t since_ns;		/* longest time seen; 0: not known */
 };
@@ -104,9 +99,9 @@ struct finding {
 	enum severity severity;
 	const char *route, *method;	/* interned; NULL: belongs to no request */
 	bool route_folded;
-	struct location culprit;	/* file NULL: none known */
+	struct place culprit;	/* file NULL: none known */
 	const char *owner_task, *owner_thread;	/* interned or NULL */
-	struct location library;	/* file NULL: none */
+	struct place library;	/* file NULL: none */
 	const char *native_frame;	/* interned "library:symbol" or NULL */
 	const char *syscall;		/* interned name or NULL */
 	const char *detail;		/* interned: file path, rival process, ...; NULL */
@@ -171,6 +166,13 @@ struct status_count {
 };
 
 /* Where the requests of one route went. */
+/* Time that requests of a route waited for one thing in one place. */
+struct await_summary {
+	enum time_part part;
+	uint64_t requests, ns;
+	const struct stack *stack;	/* NULL: not known */
+};
+
 struct route_summary {
 	const char *route, *method;	/* interned; method NULL: several */
 	bool folded;
@@ -180,6 +182,8 @@ struct route_summary {
 	size_t status_count;
 	struct summary latency, first_byte;
 	uint64_t parts[PART_COUNT];	/* sums over the requests of `latency` */
+	struct await_summary *awaits;	/* owned, most time first */
+	size_t await_count;
 	double loop_share;		/* of the busy time of all loops; negative: not known */
 	struct slow_summary *slowest;	/* owned, slowest first */
 	size_t slowest_count;
@@ -199,7 +203,7 @@ struct dependency_summary {
 	const char *protocol;		/* static */
 	const char *route, *method;	/* NULL: of no request */
 	bool route_folded;
-	struct location call_site;	/* file NULL: not known */
+	struct place call_site;	/* file NULL: not known */
 	uint64_t calls, errors, failures, refused, unanswered;
 	double calls_per_request;	/* negative: of no request */
 	struct summary latency;

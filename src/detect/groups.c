@@ -8,11 +8,6 @@
 #include "detect/detect.h"
 #include "resolve/syscalls.h"
 
-static struct location location_of(struct place place)
-{
-	return (struct location){ place.file, place.function, place.qualname, place.line };
-}
-
 /* The line with most of the time; for samples without time, with most of them. */
 static const struct line_share *modal_line(const struct group *group)
 {
@@ -86,7 +81,7 @@ static int copy_stacks(struct finding *finding, const struct group *group)
 			return -ENOMEM;
 		finding->stack_count = i + 1;
 		for (size_t f = 0; f < from->frame_count; f++)
-			to->frames[f] = location_of(from->frames[f]);
+			to->frames[f] = from->frames[f];
 		to->frame_count = from->frame_count;
 		to->count = from->count;
 		to->total_ns = from->total_ns;
@@ -127,8 +122,8 @@ int finding_from_group(struct finding *finding, const struct group *group)
 	finding->route = group->route;
 	finding->method = group->method;
 	finding->route_folded = group->folded;
-	finding->culprit = location_of(line->culprit);
-	finding->library = location_of(line->library);
+	finding->culprit = line->culprit;
+	finding->library = line->library;
 	finding->native_frame = modal_native(group);
 	finding->syscall = syscall_name(line->number);
 	finding->peer = line->peer;

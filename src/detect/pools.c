@@ -9,11 +9,6 @@
 #include "detect/detect.h"
 #include "detect/summary.h"
 
-static struct location location_of(struct place place)
-{
-	return (struct location){ place.file, place.function, place.qualname, place.line };
-}
-
 /* The next of the holders seen most; -1: there is none any more. */
 static int next_holder(const struct pool_row *row, const bool *taken)
 {
@@ -42,7 +37,7 @@ static void fill(const struct pool_row *row, const struct distribution *wait,
 
 		taken[at] = true;
 		to->holders[to->holder_count++] = (struct holder_summary){
-			from->route, from->method, location_of(from->place), from->count,
+			from->route, from->method, from->place, from->count,
 			from->since_ns };
 	}
 }
@@ -248,7 +243,7 @@ static int take_occupied(struct gathering *to, struct findings *findings, enum f
 		if (!to->finding) {
 			error = begin(to, findings, kind);
 			if (!error && holder) {
-				to->finding->culprit = location_of(holder->place);
+				to->finding->culprit = holder->place;
 				to->finding->route = holder->route;
 				to->finding->method = holder->method;
 				to->finding->route_folded = holder->folded;
@@ -315,7 +310,7 @@ static int find_site(const struct detect_input *input, struct findings *findings
 				error = begin(&to, findings, kind);
 			if (!error && site->late.total_ns > most) {
 				most = site->late.total_ns;
-				to.finding->culprit = location_of(site->place);
+				to.finding->culprit = site->place;
 			}
 			if (!error)
 				error = take_site(&to, site, other->pid);

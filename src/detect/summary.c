@@ -62,6 +62,30 @@ static int fill_slowest(const struct detect_input *input, const struct report *r
 	return 0;
 }
 
+static int by_wait(const void *a, const void *b)
+{
+	const struct await_summary *one = a, *other = b;
+
+	if (one->ns != other->ns)
+		return one->ns > other->ns ? -1 : 1;
+	return one->part < other->part ? -1 : one->part > other->part;
+}
+
+static int fill_awaits(const struct route_stats *row, struct route_summary *to)
+{
+	to->awaits = calloc(row->awaits.count + 1, sizeof(*to->awaits));
+	if (!to->awaits)
+		return -ENOMEM;
+	for (size_t i = 0; i < row->awaits.count; i++) {
+		const struct route_await *from = &row->awaits.items[i];
+
+		to->awaits[to->await_count++] = (struct await_summary){
+			from->part, from->requests, from->ns, from->stack };
+	}
+	qsort(to->awaits, to->await_count, sizeof(*to->awaits), by_wait);
+	return 0;
+}
+
 static int fill_route(const struct detect_input *input, const struct report *report,
 		      const struct route_stats *row, uint64_t busy_ns, struct route_summary *to)
 {
@@ -86,7 +110,7 @@ static int fill_route(const struct detect_input *input, const struct report *rep
 			row->statuses[i].code, row->statuses[i].count };
 	qsort(to->statuses, to->status_count, sizeof(*to->statuses), by_code);
 	to->cause_count = causes_of(report, row->delays, row->delay_count, to->causes, CAUSES);
-	return fill_slowest(input, report, row, to);
+	return fill_awaits(row, to) ?: fill_slowest(input, report, row, to);
 }
 
 static void fill_websocket(const struct route_stats *row, struct websocket_summary *to)
@@ -171,8 +195,7 @@ static int fill_dependencies(const struct detect_input *input, struct report *re
 			.peer = row->peer, .peer_name = row->names_differ ? NULL : row->peer_name,
 			.protocol = protocol_name(row->protocol),
 			.route = row->route, .method = row->method, .route_folded = row->folded,
-			.call_site = { row->culprit.file, row->culprit.function,
-				       row->culprit.qualname, row->culprit.line },
+			.call_site = row->culprit,
 			.calls = row->calls, .errors = row->errors, .failures = row->failures,
 			.refused = row->refused, .unanswered = row->unanswered,
 			.calls_per_request = per_request.count ? (double)per_request.total /

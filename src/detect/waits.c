@@ -239,7 +239,7 @@ int find_loop_saturated(const struct detect_input *input, struct findings *findi
 		of.finding->samples += step->samples;
 		error = occurrence_add(input, &of, step, step->saturated_ns);
 		if (!of.finding->library.file && step->modal.file)
-			of.finding->library = (struct location){
+			of.finding->library = (struct place){
 				step->modal.file, step->modal.function, step->modal.qualname,
 				step->modal.line };
 	}

@@ -121,7 +121,7 @@ void xml_escape(FILE *out, const char *text)
 	}
 }
 
-const char *location_name(const struct location *location)
+const char *location_name(const struct place *location)
 {
 	if (location->qualname && *location->qualname)
 		return location->qualname;

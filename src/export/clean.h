@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-struct location;
+struct place;
 
 enum clean_for {
 	CLEAN_UTF8,	/* bytes that are no UTF-8 become U+FFFD, the rest stays */
@@ -26,6 +26,6 @@ size_t clean_prefix(const char *text, size_t columns);
 void xml_escape(FILE *out, const char *text);
 
 /* The qualified name of a place, its function, or "?"; not cleaned. */
-const char *location_name(const struct location *location);
+const char *location_name(const struct place *location);
 
 #endif

@@ -105,7 +105,7 @@ static void push_owner(struct path *path, const struct finding *finding)
 		push(path, "[no request]");
 }
 
-static void push_location(struct path *path, const struct location *location)
+static void push_location(struct path *path, const struct place *location)
 {
 	const char *file = location->file ? location->file : "?";
 

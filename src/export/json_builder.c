@@ -168,7 +168,7 @@ void put_numbers(struct builder *builder, cJSON *parent, const char *key,
 }
 
 void put_location(struct builder *builder, cJSON *parent, const char *key,
-		  const struct location *location, unsigned fields)
+		  const struct place *location, unsigned fields)
 {
 	cJSON *object;
 

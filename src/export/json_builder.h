@@ -8,7 +8,7 @@
 
 #include <cjson/cJSON.h>
 
-struct location;
+struct place;
 struct summary;
 
 /*
@@ -66,6 +66,6 @@ void put_delay(struct builder *builder, cJSON *parent, uint64_t max_ns, uint64_t
 
 /* File, line and what `fields` asks for; without a file null, except in an array. */
 void put_location(struct builder *builder, cJSON *parent, const char *key,
-		  const struct location *location, unsigned fields);
+		  const struct place *location, unsigned fields);
 
 #endif

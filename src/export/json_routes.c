@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "attribute/stacks.h"
 #include "detect/finding.h"
 #include "export/select.h"
 
@@ -28,6 +29,27 @@ static void put_causes(struct builder *builder, cJSON *parent, const struct repo
 		object = put_object(builder, array, NULL);
 		put_text(builder, object, "finding", report->findings[cause->finding].id);
 		put_ms(builder, object, "ms", cause->total_ns);
+	}
+}
+
+static void put_awaits(struct builder *builder, cJSON *parent, const struct route_summary *route)
+{
+	cJSON *array = put_array(builder, parent, "awaits");
+
+	for (size_t i = 0; i < route->await_count; i++) {
+		const struct await_summary *await = &route->awaits[i];
+		cJSON *object = put_object(builder, array, NULL), *frames;
+
+		put_text(builder, object, "part", time_part_name(await->part));
+		put_number(builder, object, "requests", await->requests);
+		put_ms(builder, object, "time_ms", await->ns);
+		put_location(builder, object, "await_site", stack_site(await->stack),
+			     LOCATION_FUNCTION);
+		put_bool(builder, object, "truncated", await->stack && await->stack->truncated);
+		frames = put_array(builder, object, "frames");
+		for (size_t k = 0; await->stack && k < await->stack->count; k++)
+			put_location(builder, frames, NULL, &await->stack->frames[k],
+				     LOCATION_ALL);
 	}
 }
 
@@ -75,6 +97,7 @@ static void put_route(struct builder *builder, cJSON *routes, const struct repor
 	put_summary(builder, object, "latency_ms", &route->latency);
 	put_summary(builder, object, "first_byte_ms", &route->first_byte);
 	put_parts(builder, object, route->parts);
+	put_awaits(builder, object, route);
 	put_double(builder, object, "loop_share", route->loop_share, 4);
 	put_slowest(builder, object, report, route);
 }

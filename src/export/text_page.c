@@ -96,7 +96,7 @@ static const char *path_end(const char *path, size_t room)
 	return slash ? slash : at;
 }
 
-char *location_text(const struct location *location, unsigned columns)
+char *location_text(const struct place *location, unsigned columns)
 {
 	_cleanup_free_ char *path = clean_text(location->file ? location->file : "?", CLEAN_PRINT);
 	_cleanup_free_ char *name = clean_text(location_name(location), CLEAN_PRINT);
@@ -119,7 +119,7 @@ char *location_text(const struct location *location, unsigned columns)
 }
 
 void page_location(struct page *page, enum text_style style, unsigned indent,
-		   const char *prefix, const struct location *location)
+		   const char *prefix, const struct place *location)
 {
 	unsigned used = indent + (unsigned)strlen(prefix);
 	_cleanup_free_ char *text = NULL;

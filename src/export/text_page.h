@@ -19,7 +19,7 @@ enum text_style {
 	STYLE_DIM,
 };
 
-struct location;
+struct place;
 
 /* Where lines go; one per block, so that its lines can be counted before it is printed. */
 struct page {
@@ -43,10 +43,10 @@ void page_wrap(struct page *page, enum text_style style, unsigned indent, const 
  * A line "prefix path:line name"; a path that is too long loses its beginning.
  */
 void page_location(struct page *page, enum text_style style, unsigned indent,
-		   const char *prefix, const struct location *location);
+		   const char *prefix, const struct place *location);
 
 /* "path:line name" with the path cut at the left to what fits in `columns`; owned by caller. */
-char *location_text(const struct location *location, unsigned columns);
+char *location_text(const struct place *location, unsigned columns);
 
 /* "1,204"; returns the buffer. */
 #define NUMBER_BYTES 32

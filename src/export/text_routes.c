@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attribute/stacks.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "detect/finding.h"
@@ -19,7 +20,8 @@
 #define MS_BYTES 32
 
 const struct table_limits limits_all = {
-	SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX,
+	.routes = SIZE_MAX, .awaits = 5, .websockets = SIZE_MAX, .dependencies = SIZE_MAX,
+	.injected = SIZE_MAX, .middleware = SIZE_MAX, .victims = SIZE_MAX, .pools = SIZE_MAX,
 };
 
 const struct table_limits limits_usual = {
@@ -146,6 +148,54 @@ static void put_routes(struct page *page, const struct report *report,
 		cause_cell(page, &table, report, route);
 	}
 	end_section(page, &table, shown, selection->route_count);
+}
+
+static uint64_t whole_of(const struct route_summary *route)
+{
+	uint64_t whole = 0;
+
+	for (unsigned part = 0; part < PART_COUNT; part++)
+		whole += route->parts[part];
+	return whole;
+}
+
+static void await_row(struct page *page, struct table *table, const struct route_summary *route,
+		      const struct await_summary *await)
+{
+	const struct place *site = stack_site(await->stack);
+	_cleanup_free_ char *at = site->file ? location_text(site, page->width) : NULL;
+	struct summary each = { .count = await->requests };
+
+	route_cell(table, STYLE_ROUTE, route->method, route->route, route->folded);
+	table_cell(table, STYLE_PLAIN, "%s", time_part_name(await->part));
+	table_cell(table, STYLE_PLAIN, "%.0f %%",
+		   100.0 * (double)await->ns / (double)whole_of(route));
+	ms_cell(table, &each, await->ns / await->requests);
+	number_cell(table, await->requests);
+	if (site->file && !at)
+		page->error = -ENOMEM;
+	table_cell(table, at ? STYLE_PLACE : STYLE_DIM, "%s", at ? at : "not seen");
+}
+
+/* What takes a hundredth of a route's time or more. */
+static void put_awaits(struct page *page, const struct selection *selection, size_t limit)
+{
+	static const struct table_column columns[] = {
+		{ "awaiting", false, CUT_MIDDLE, 0 }, { "what", false, CUT_NEVER, 0 },
+		{ "share", true, CUT_NEVER, 0 }, { "ms each", true, CUT_NEVER, 1 },
+		{ "requests", true, CUT_NEVER, 2 }, { "at", false, CUT_LEFT, 0 },
+	};
+	struct table table = table_begin(columns, COUNT(columns));
+	size_t rows = 0;
+
+	for (size_t i = 0; i < selection->route_count; i++) {
+		const struct route_summary *route = selection->routes[i];
+
+		for (size_t k = 0; k < least(route->await_count, limit) &&
+				   route->awaits[k].ns >= whole_of(route) / 100; k++, rows++)
+			await_row(page, &table, route, &route->awaits[k]);
+	}
+	end_section(page, &table, rows, rows);
 }
 
 static void put_websockets(struct page *page, const struct selection *selection, size_t limit)
@@ -338,6 +388,7 @@ void text_routes(struct page *page, const struct report *report,
 	static const struct table_column middleware[] = CALLABLE_COLUMNS("middleware");
 
 	put_routes(page, report, selection, limits->routes);
+	put_awaits(page, selection, limits->awaits);
 	put_websockets(page, selection, limits->websockets);
 	put_dependencies(page, selection, limits->dependencies);
 	put_callables(page, injected, selection->injected, selection->injected_count,

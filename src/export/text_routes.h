@@ -9,9 +9,9 @@ struct page;
 struct report;
 struct selection;
 
-/* Rows of each table; SIZE_MAX: all of them. */
+/* Rows of each table, of `awaits` for each route; SIZE_MAX: all of them. */
 struct table_limits {
-	size_t routes, websockets, dependencies, injected, middleware, victims, pools;
+	size_t routes, awaits, websockets, dependencies, injected, middleware, victims, pools;
 };
 
 extern const struct table_limits limits_all, limits_usual, limits_narrow;

@@ -37,7 +37,7 @@ static const char *words_of(const struct finding *finding)
 	}
 }
 
-static int put_place(FILE *out, const struct location *location)
+static int put_place(FILE *out, const struct place *location)
 {
 	_cleanup_free_ char *text = NULL;
 
@@ -85,7 +85,7 @@ static int put_pool(FILE *out, const struct finding *finding)
 	const struct holder_summary *holder = pool->holder_count ? &pool->holders[0] : NULL;
 	const char *route = holder ? holder->route : NULL;
 	const char *method = holder ? holder->method : NULL;
-	const struct location *place = holder ? &holder->place : NULL;
+	const struct place *place = holder ? &holder->place : NULL;
 
 	/* of threads it is the culprit */
 	if (finding->kind == FINDING_threadpool_exhaustion ||

@@ -13,6 +13,7 @@ import re
 import signal
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -543,6 +544,49 @@ def test_where_the_time_goes(waits, route):
     for part, total in found.items():
         assert close(total, PARTS[route].get(part, 0)), found
     assert sum(found.values()) == pytest.approx(latency, rel=0.05)
+
+
+#: What is on the line where a route waits for that.
+AWAITED = {
+    "/asyncpg/slow/{ms}": {"dependency_wait": "# asyncpg slow"},
+    "/injected/query": {"dependency_wait": 'get("/delay/200")'},
+    "/wait/sleep/{ms}": {"timer_wait": "asyncio.sleep("},
+    "/wait/thread/{ms}": {"thread_run": "run_in_threadpool(time.sleep"},
+    "/wait/def/{ms}": {"thread_run": '"/wait/def/{ms}"'},
+    "/wait/tokens/{ms}": {"thread_run": '"/wait/tokens/{ms}"', "thread_queue": None},
+    "/wait/httpx-pool/{ms}": {"dependency_wait": "httpx_one.get(", "pool_wait": "httpx_one.get("},
+    "/wait/asyncpg-pool/{ms}": {"dependency_wait": "asyncpg.fetch(", "pool_wait": "asyncpg.fetch("},
+    "/wait/sqlalchemy-pool/{ms}": {
+        "dependency_wait": "connection.execute(",
+        "pool_wait": "engine.connect(",
+    },
+    "/injected/pool/{ms}": {"timer_wait": "asyncio.sleep(", "pool_wait": "asyncpg.acquire("},
+}
+
+
+def line_at(site):
+    if site is None:
+        return ""
+    return Path(site["file"]).read_text().splitlines()[site["line"] - 1]
+
+
+@pytest.mark.parametrize("route", AWAITED)
+def test_where_it_awaits(waits, route):
+    (row,) = [row for row in waits.report["routes"] if row["route"] == route]
+    for part, fragment in AWAITED[route].items():
+        found = [it for it in row["awaits"] if it["part"] == part]
+        assert found
+        if fragment:
+            here = [it["time_ms"] for it in found if fragment in line_at(it["await_site"])]
+            assert sum(here) > 0.9 * row["time_ms"][part], found
+
+
+def test_awaits_add_up(waits):
+    for row in waits.report["routes"]:
+        for part in ("thread_run", "thread_queue", "pool_wait", "dependency_wait", "timer_wait",
+                     "client_wait", "other_wait"):  # fmt: skip
+            total = sum(it["time_ms"] for it in row["awaits"] if it["part"] == part)
+            assert total == pytest.approx(row["time_ms"][part], abs=0.1), (row["route"], part)
 
 
 def test_waiting_on_purpose_is_not_slow(waits):

@@ -3,6 +3,7 @@
 #ifndef LS_TEST_ROUTES_REPORT_H
 #define LS_TEST_ROUTES_REPORT_H
 
+#include "attribute/stacks.h"
 #include "detect/finding.h"
 #include "golden.h"
 
@@ -82,6 +83,25 @@ static struct slow_summary orders_slowest[] = {
 	  .causes = { { TASK, 1, MS(48), MS(48) } }, .cause_count = 1 },
 };
 
+static struct stack items_stack = {
+	.count = 3, .site = 1,
+	.frames = { { "/srv/.venv/site-packages/asyncpg/connection.py", "fetch",
+		      "Connection.fetch", 690 },
+		    { "/srv/app/items.py", "load", "Items.load", 17 },
+		    { "/srv/app/items.py", "item", "item", 30 } },
+};
+static struct stack hostile_stack = {
+	.truncated = true, .count = 1, .frames = { { HOSTILE, HOSTILE, HOSTILE, 0 } },
+};
+static struct await_summary items_awaits[] = {
+	{ PART_dependency_wait, 400, MS(48140), &items_stack },
+	{ PART_thread_queue, 200, MS(8960), NULL },
+	{ PART_other_wait, 1, MS(0.5), NULL },
+};
+static struct await_summary orders_awaits[] = {
+	{ PART_dependency_wait, 30, MS(1000), &hostile_stack },
+};
+
 static struct route_summary routes[] = {
 	{ .route = "/health", .method = "GET", .requests = 10001, .errors = 10, .aborted = 1,
 	  .ongoing = 2, .statuses = health_statuses, .status_count = COUNT(health_statuses),
@@ -97,11 +117,13 @@ static struct route_summary routes[] = {
 	{ .route = "/items/{item_id}", .method = "GET", .requests = 400,
 	  .latency = SUMMARY(400, 145, 101, 130, 150, 170, 180),
 	  .parts = { [PART_loop_cpu] = MS(900), [PART_dependency_wait] = MS(48140),
-		     [PART_thread_queue] = MS(8960) }, .loop_share = 0.04 },
+		     [PART_thread_queue] = MS(8960) }, .loop_share = 0.04,
+	  .awaits = items_awaits, .await_count = COUNT(items_awaits) },
 	{ .route = "/orders", .method = "GET", .requests = 30,
 	  .latency = SUMMARY(30, 40, 35, 40, 45, 60, 60),
 	  .parts = { [PART_loop_cpu] = MS(100), [PART_dependency_wait] = MS(1000),
 		     [PART_behind_others] = MS(100) }, .loop_share = 0.004,
+	  .awaits = orders_awaits, .await_count = COUNT(orders_awaits),
 	  .slowest = orders_slowest, .slowest_count = 1 },
 	{ .route = "/thumbs/<name>/of/a/folder/with/a/rather/long/path/{size}", .method = "GET",
 	  .folded = true, .requests = 77, .latency = SUMMARY(77, 30, 25, 30, 35, 40, 41),

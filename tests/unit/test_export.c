@@ -20,7 +20,7 @@
 
 #define START 1767323045678000000ull	/* 2026-01-02T03:04:05.678Z */
 
-static const struct location leaf[] = {
+static const struct place leaf[] = {
 	{ "/usr/lib/python3.13/site-packages/requests/adapters.py", "send", "HTTPAdapter.send",
 	  644 },
 	{ "/srv/app/service/clients/payments.py", "charge", "Payments.charge", 42 },
@@ -30,7 +30,7 @@ static const struct location leaf[] = {
 	  "run_endpoint_function", 212 },
 };
 
-static const struct location other[] = {
+static const struct place other[] = {
 	{ "/srv/app/service/clients/payments.py", "refund;all", "Payments.refund;all", 77 },
 	{ "/srv/app/service/routes/orders.py", "create_order",
 	  "make_router.<locals>.create_order", 121 },
@@ -42,18 +42,18 @@ static const struct location other[] = {
 		"Builder[T<int>].build", 9 }
 #define HOSTILE { "/srv/caf\xe9/\x1b[31mred.py", "f\xff", "", 0 }	/* Latin-1, and an escape */
 
-static const struct location cpu[] = {
+static const struct place cpu[] = {
 	BUILD,
 	{ "/srv/app/service/routes/reports.py", "report", "report", 30 },
 };
 
 static struct stack_summary blocking_stacks[] = {
-	{ 20, MS(2010), (struct location *)leaf, COUNT(leaf), false },
-	{ 3, MS(301.5), (struct location *)other, COUNT(other), true },
+	{ 20, MS(2010), (struct place *)leaf, COUNT(leaf), false },
+	{ 3, MS(301.5), (struct place *)other, COUNT(other), true },
 };
 
 static struct stack_summary cpu_stacks[] = {
-	{ 31, 0, (struct location *)cpu, COUNT(cpu), false },
+	{ 31, 0, (struct place *)cpu, COUNT(cpu), false },
 };
 
 static struct process_share blocking_processes[] = { { 4242, 14 }, { 4243, 10 } };
@@ -261,7 +261,7 @@ static void svg(void **state)
 /* Beyond what is drawn the frames nearest the leaf are kept. */
 static void deep_stack(void **state)
 {
-	static struct location frames[1000];
+	static struct place frames[1000];
 	struct stack_summary stack = { 1, MS(50), frames, COUNT(frames), false };
 	struct finding finding = findings[2];
 	struct report report = full;
@@ -270,7 +270,7 @@ static void deep_stack(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(frames); i++)
-		frames[i] = (struct location){ "/srv/app/deep.py", "down", "down", 1000 - i };
+		frames[i] = (struct place){ "/srv/app/deep.py", "down", "down", 1000 - i };
 	finding.stacks = &stack;
 	finding.stack_count = 1;
 	finding.duration.total = MS(50);
@@ -414,7 +414,7 @@ static void kinds_and_frees(void **state)
 	finding.stacks = calloc(2, sizeof(*finding.stacks));
 	assert_non_null(finding.stacks);
 	finding.stack_count = 2;
-	finding.stacks[1].frames = calloc(3, sizeof(struct location));
+	finding.stacks[1].frames = calloc(3, sizeof(struct place));
 	finding.processes = calloc(1, sizeof(*finding.processes));
 	report.findings = malloc(sizeof(finding));
 	assert_non_null(report.findings);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "attribute/stacks.h"
 #include "attribute/timeline.h"
 #include "base/units.h"
 
@@ -38,33 +39,33 @@ static void own(struct timeline *timeline, const struct step_log *log, uint64_t 
 static void test_nothing_known_is_other(void **state)
 {
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
-	assert_int_equal(timeline_parts(&timeline, 100, 350, parts, NULL, 0), 0);
-	assert_int_equal(parts[PART_other_wait], 250);
-	assert_int_equal(sum_of(parts), 250);
-	assert_int_equal(timeline_parts(&timeline, 350, 100, parts, NULL, 0), 0);
-	assert_int_equal(sum_of(parts), 0);
+	assert_int_equal(timeline_split(&timeline, 100, 350, &parts), 0);
+	assert_int_equal(parts.ns[PART_other_wait], 250);
+	assert_int_equal(sum_of(parts.ns), 250);
+	assert_int_equal(timeline_split(&timeline, 350, 100, &parts), 0);
+	assert_int_equal(sum_of(parts.ns), 0);
 }
 
 static void test_first_that_is_true(void **state)
 {
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
-	timeline_add(&timeline, PART_dependency_wait, 10, 60);
-	timeline_add(&timeline, PART_timer_wait, 0, 100);
-	timeline_add(&timeline, PART_thread_run, 50, 70);
-	timeline_add(&timeline, PART_dependency_wait, 20, 40);	/* two at once count once */
-	timeline_add(&timeline, PART_client_wait, 90, 200);	/* beyond the end */
-	assert_int_equal(timeline_parts(&timeline, 0, 120, parts, NULL, 0), 0);
-	assert_int_equal(parts[PART_dependency_wait], 40);
-	assert_int_equal(parts[PART_thread_run], 20);
-	assert_int_equal(parts[PART_timer_wait], 40);
-	assert_int_equal(parts[PART_client_wait], 20);
-	assert_int_equal(sum_of(parts), 120);
+	timeline_add(&timeline, PART_dependency_wait, NULL, 10, 60);
+	timeline_add(&timeline, PART_timer_wait, NULL, 0, 100);
+	timeline_add(&timeline, PART_thread_run, NULL, 50, 70);
+	timeline_add(&timeline, PART_dependency_wait, NULL, 20, 40);	/* two at once count once */
+	timeline_add(&timeline, PART_client_wait, NULL, 90, 200);	/* beyond the end */
+	assert_int_equal(timeline_split(&timeline, 0, 120, &parts), 0);
+	assert_int_equal(parts.ns[PART_dependency_wait], 40);
+	assert_int_equal(parts.ns[PART_thread_run], 20);
+	assert_int_equal(parts.ns[PART_timer_wait], 40);
+	assert_int_equal(parts.ns[PART_client_wait], 20);
+	assert_int_equal(sum_of(parts.ns), 120);
 	timeline_free(&timeline);
 }
 
@@ -72,14 +73,14 @@ static void test_own_time_is_split_as_measured(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&timeline, &log, 100 * MS, 200 * MS, 100 * MS, 1, 75 * MS);
-	assert_int_equal(timeline_parts(&timeline, 50 * MS, 250 * MS, parts, NULL, 0), 0);
-	assert_int_equal(parts[PART_loop_blocked], 75 * MS);
-	assert_int_equal(parts[PART_loop_cpu], 25 * MS);
-	assert_int_equal(parts[PART_other_wait], 100 * MS);
+	assert_int_equal(timeline_split(&timeline, 50 * MS, 250 * MS, &parts), 0);
+	assert_int_equal(parts.ns[PART_loop_blocked], 75 * MS);
+	assert_int_equal(parts.ns[PART_loop_cpu], 25 * MS);
+	assert_int_equal(parts.ns[PART_other_wait], 100 * MS);
 	timeline_free(&timeline);
 }
 
@@ -87,19 +88,19 @@ static void test_unread_bytes_wait_for_others(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	struct time_span behind[4];
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	/* arrived at 100 when the clock said 1000; the loop was busy for 60 ms more */
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 0, true);
 	own(&timeline, &log, 180 * MS, 190 * MS, 1070 * MS, 5, 0);
-	assert_int_equal(timeline_parts(&timeline, 100 * MS, 190 * MS, parts, behind, 4), 1);
-	assert_int_equal(parts[PART_behind_others], 60 * MS);
-	assert_int_equal(parts[PART_cpu_wait], 20 * MS); /* idle, but not running */
-	assert_int_equal(parts[PART_loop_cpu], 10 * MS);
-	assert_int_equal(behind[0].start_ns, 100 * MS);
-	assert_int_equal(behind[0].end_ns, 160 * MS);
+	assert_int_equal(timeline_split(&timeline, 100 * MS, 190 * MS, &parts), 0);
+	assert_int_equal(parts.behind_count, 1);
+	assert_int_equal(parts.ns[PART_behind_others], 60 * MS);
+	assert_int_equal(parts.ns[PART_cpu_wait], 20 * MS); /* idle, but not running */
+	assert_int_equal(parts.ns[PART_loop_cpu], 10 * MS);
+	assert_int_equal(parts.behind[0].start_ns, 100 * MS);
+	assert_int_equal(parts.behind[0].end_ns, 160 * MS);
 	timeline_free(&timeline);
 }
 
@@ -107,13 +108,13 @@ static void test_clock_unknown_unread_waits_whole(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 0, 0, true);
 	own(&timeline, &log, 180 * MS, 190 * MS, 1070 * MS, 5, 0);
-	timeline_parts(&timeline, 100 * MS, 190 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_behind_others], 80 * MS);
+	timeline_split(&timeline, 100 * MS, 190 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 80 * MS);
 	timeline_free(&timeline);
 }
 
@@ -122,14 +123,14 @@ static void test_ready_long_ago_is_no_wait(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	own(&timeline, &log, 300 * MS, 301 * MS, 1101 * MS, 40, 0);
-	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_behind_others], 0);
-	assert_int_equal(parts[PART_other_wait], 200 * MS);
+	timeline_split(&timeline, 100 * MS, 301 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 0);
+	assert_int_equal(parts.ns[PART_other_wait], 200 * MS);
 	timeline_free(&timeline);
 }
 
@@ -138,13 +139,13 @@ static void test_ready_long_ago_on_a_busy_loop(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	own(&timeline, &log, 300 * MS, 301 * MS, 1201 * MS, 40, 0);
-	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_behind_others], 0);
+	timeline_split(&timeline, 100 * MS, 301 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 0);
 	timeline_free(&timeline);
 }
 
@@ -153,18 +154,18 @@ static void test_ready_again_after_a_thread(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	step_log_add(&log, PID, TID, 9, 120 * MS, 200 * MS);
 	assert_int_equal(timeline_left(&timeline, PID, TID, 110 * MS, &log), 0);
-	timeline_add(&timeline, PART_thread_run, 110 * MS, 150 * MS);
+	timeline_add(&timeline, PART_thread_run, NULL, 110 * MS, 150 * MS);
 	timeline_ready(&timeline, 150 * MS, 1050 * MS, 9, false);
 	own(&timeline, &log, 203 * MS, 204 * MS, 1104 * MS, 12, 0);
-	timeline_parts(&timeline, 100 * MS, 204 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_thread_run], 40 * MS);
-	assert_int_equal(parts[PART_behind_others], 50 * MS);
+	timeline_split(&timeline, 100 * MS, 204 * MS, &parts);
+	assert_int_equal(parts.ns[PART_thread_run], 40 * MS);
+	assert_int_equal(parts.ns[PART_behind_others], 50 * MS);
 	timeline_free(&timeline);
 }
 
@@ -173,7 +174,7 @@ static void test_ready_in_a_long_step(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	step_log_add(&log, PID, TID, 7, 90 * MS, 150 * MS);
@@ -181,8 +182,8 @@ static void test_ready_in_a_long_step(void **state)
 	step_log_add(&log, PID, TID, 30, 160 * MS, 200 * MS);	/* it had run by then */
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	own(&timeline, &log, 300 * MS, 301 * MS, 1101 * MS, 40, 0);
-	timeline_parts(&timeline, 100 * MS, 301 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_behind_others], 50 * MS);
+	timeline_split(&timeline, 100 * MS, 301 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 50 * MS);
 	timeline_free(&timeline);
 }
 
@@ -190,13 +191,13 @@ static void test_ready_in_the_next_steps(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	own(&timeline, &log, 130 * MS, 131 * MS, 1031 * MS, 8, 0);
-	timeline_parts(&timeline, 100 * MS, 131 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_behind_others], 30 * MS);
+	timeline_split(&timeline, 100 * MS, 131 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 30 * MS);
 	timeline_free(&timeline);
 }
 
@@ -214,14 +215,14 @@ static void test_goes_on_in_silent_steps(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
 	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 1 * MS);
-	timeline_parts(&timeline, 100 * MS, 111 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_loop_cpu], 10 * MS); /* what is not seen is not blocked */
-	assert_int_equal(parts[PART_loop_blocked], 1 * MS);
+	timeline_split(&timeline, 100 * MS, 111 * MS, &parts);
+	assert_int_equal(parts.ns[PART_loop_cpu], 10 * MS); /* what is not seen is not blocked */
+	assert_int_equal(parts.ns[PART_loop_blocked], 1 * MS);
 	timeline_free(&timeline);
 }
 
@@ -230,8 +231,7 @@ static void test_silent_steps_behind_others(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
-	struct time_span behind[4];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
@@ -241,10 +241,11 @@ static void test_silent_steps_behind_others(void **state)
 	/* a long step before it would have been sampled: it was not this one's */
 	turn(&log, 141 * MS, 142 * MS);
 	own(&timeline, &log, 143 * MS, 144 * MS, 1044 * MS, 15, 0);
-	assert_int_equal(timeline_parts(&timeline, 100 * MS, 144 * MS, parts, behind, 4), 0);
-	assert_int_equal(parts[PART_loop_cpu], 5 * MS + 2 * MS);
-	assert_int_equal(parts[PART_behind_others], 6 * MS + 1 * MS);
-	assert_int_equal(parts[PART_other_wait], 30 * MS);
+	assert_int_equal(timeline_split(&timeline, 100 * MS, 144 * MS, &parts), 0);
+	assert_int_equal(parts.behind_count, 0);
+	assert_int_equal(parts.ns[PART_loop_cpu], 5 * MS + 2 * MS);
+	assert_int_equal(parts.ns[PART_behind_others], 6 * MS + 1 * MS);
+	assert_int_equal(parts.ns[PART_other_wait], 30 * MS);
 	timeline_free(&timeline);
 }
 
@@ -253,20 +254,20 @@ static void test_silent_steps_are_no_waits(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
-	timeline_add(&timeline, PART_timer_wait, 102 * MS, 108 * MS);
+	timeline_add(&timeline, PART_timer_wait, NULL, 102 * MS, 108 * MS);
 	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
 	own(&timeline, &log, 120 * MS, 121 * MS, 1020 * MS, 15, 0);	/* idle for 1 ms */
 	turn(&log, 121 * MS, 122 * MS);
 	turn(&log, 220 * MS, 221 * MS);
 	own(&timeline, &log, 223 * MS, 224 * MS, 1123 * MS, 20, 0);	/* too long */
-	timeline_parts(&timeline, 100 * MS, 224 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_timer_wait], 6 * MS);
-	assert_int_equal(parts[PART_loop_cpu], 4 * MS + 3 * MS);
-	assert_int_equal(parts[PART_other_wait], 9 * MS + 102 * MS);
+	timeline_split(&timeline, 100 * MS, 224 * MS, &parts);
+	assert_int_equal(parts.ns[PART_timer_wait], 6 * MS);
+	assert_int_equal(parts.ns[PART_loop_cpu], 4 * MS + 3 * MS);
+	assert_int_equal(parts.ns[PART_other_wait], 9 * MS + 102 * MS);
 	timeline_free(&timeline);
 }
 
@@ -275,15 +276,15 @@ static void test_left_for_a_thread_is_not_silent(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&timeline, &log, 100 * MS, 101 * MS, 1001 * MS, 7, 0);
 	assert_int_equal(timeline_left(&timeline, PID, TID, 102 * MS, &log), 0);
 	own(&timeline, &log, 110 * MS, 111 * MS, 1011 * MS, 12, 0);
-	timeline_parts(&timeline, 100 * MS, 111 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_loop_cpu], 2 * MS);
-	assert_int_equal(parts[PART_other_wait], 9 * MS);
+	timeline_split(&timeline, 100 * MS, 111 * MS, &parts);
+	assert_int_equal(parts.ns[PART_loop_cpu], 2 * MS);
+	assert_int_equal(parts.ns[PART_other_wait], 9 * MS);
 	timeline_free(&timeline);
 }
 
@@ -291,7 +292,7 @@ static void test_merge(void **state)
 {
 	struct step_log log = { 0 };
 	struct timeline one = { 0 }, other = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	own(&one, &log, 1 * MS, 11 * MS, 10 * MS, 1, 0);
@@ -300,9 +301,9 @@ static void test_merge(void **state)
 	other.lost = 2;
 	assert_int_equal(timeline_merge(&one, &other), 0);
 	assert_int_equal(one.lost, 3);
-	timeline_parts(&one, 1 * MS, 40 * MS, parts, NULL, 0);
-	assert_int_equal(parts[PART_loop_cpu], 10 * MS);
-	assert_int_equal(parts[PART_loop_blocked], 20 * MS);
+	timeline_split(&one, 1 * MS, 40 * MS, &parts);
+	assert_int_equal(parts.ns[PART_loop_cpu], 10 * MS);
+	assert_int_equal(parts.ns[PART_loop_blocked], 20 * MS);
 	timeline_free(&one);
 	timeline_free(&other);
 }
@@ -310,32 +311,182 @@ static void test_merge(void **state)
 static void test_spans_are_bounded(void **state)
 {
 	struct timeline timeline = { 0 };
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
 	for (uint64_t i = 0; i < TIMELINE_MAX_SPANS + 10; i++)
 		assert_int_equal(timeline_add(&timeline, i % 2 ? PART_timer_wait : PART_client_wait,
-					      i * 10, i * 10 + 5),
+					      NULL, i * 10, i * 10 + 5),
 				 0);
 	assert_int_equal(timeline.spans.count, TIMELINE_MAX_SPANS);
 	assert_int_equal(timeline.lost, 10);
-	timeline_parts(&timeline, 0, 100000, parts, NULL, 0);
-	assert_int_equal(sum_of(parts), 100000);
+	timeline_split(&timeline, 0, 100000, &parts);
+	assert_int_equal(sum_of(parts.ns), 100000);
 	timeline_free(&timeline);
 }
 
 static void test_behind_spans_are_bounded(void **state)
 {
 	struct timeline timeline = { 0 };
-	struct time_span behind[2];
-	uint64_t parts[PART_COUNT];
+	struct timeline_parts parts;
 
 	(void)state;
-	for (uint64_t i = 0; i < 5; i++)
-		timeline_add(&timeline, PART_behind_others, i * 10, i * 10 + 5);
-	assert_int_equal(timeline_parts(&timeline, 0, 100, parts, behind, 2), 2);
-	assert_int_equal(parts[PART_behind_others], 25);
+	for (uint64_t i = 0; i < TIMELINE_BEHIND + 1; i++)
+		timeline_add(&timeline, PART_behind_others, NULL, i * 10, i * 10 + 5);
+	assert_int_equal(timeline_split(&timeline, 0, 1000, &parts), 0);
+	assert_int_equal(parts.behind_count, TIMELINE_BEHIND);
+	assert_int_equal(parts.ns[PART_behind_others], 5 * (TIMELINE_BEHIND + 1));
 	timeline_free(&timeline);
+}
+
+/* ---- where it waited --------------------------------------------------------------- */
+
+static const struct stack one_place, another;
+
+static uint64_t waited(const struct timeline_parts *parts, enum time_part part,
+		       const struct stack *stack)
+{
+	for (size_t i = 0; i < parts->await_count; i++)
+		if (parts->awaits[i].part == part && parts->awaits[i].stack == stack)
+			return parts->awaits[i].ns;
+	return 0;
+}
+
+static void assert_awaits_add_up(const struct timeline_parts *parts)
+{
+	uint64_t sums[PART_COUNT] = { 0 };
+
+	for (size_t i = 0; i < parts->await_count; i++)
+		sums[parts->awaits[i].part] += parts->awaits[i].ns;
+	for (unsigned part = 0; part < PART_COUNT; part++)
+		assert_int_equal(sums[part], time_part_waits(part) ? parts->ns[part] : 0);
+}
+
+static void test_where_it_waited(void **state)
+{
+	struct timeline timeline = { 0 };
+	struct timeline_parts parts;
+
+	(void)state;
+	timeline_add(&timeline, PART_loop_cpu, NULL, 0, 10);
+	timeline_add(&timeline, PART_timer_wait, &one_place, 10, 50);
+	timeline_add(&timeline, PART_behind_others, NULL, 50, 60);
+	timeline_add(&timeline, PART_timer_wait, &one_place, 60, 70);
+	/* the same thing in another place, and at once in both: in the one that came last */
+	timeline_add(&timeline, PART_timer_wait, &another, 65, 90);
+	timeline_add(&timeline, PART_timer_wait, NULL, 80, 100);
+	/* what comes first is where it waits for that */
+	timeline_add(&timeline, PART_dependency_wait, &another, 30, 40);
+	assert_int_equal(timeline_split(&timeline, 0, 120, &parts), 0);
+	assert_int_equal(waited(&parts, PART_timer_wait, &one_place), 20 + 10 + 5);
+	assert_int_equal(waited(&parts, PART_timer_wait, &another), 25);
+	assert_int_equal(waited(&parts, PART_timer_wait, NULL), 10);
+	assert_int_equal(waited(&parts, PART_dependency_wait, &another), 10);
+	assert_int_equal(waited(&parts, PART_other_wait, NULL), 20);
+	assert_int_equal(parts.await_count, 5);
+	/* where its thread is not known it is where its task waits for that */
+	timeline_add(&timeline, PART_thread_queue, &one_place, 100, 120);
+	timeline_add(&timeline, PART_thread_run, NULL, 105, 115);
+	assert_int_equal(timeline_split(&timeline, 0, 120, &parts), 0);
+	assert_int_equal(waited(&parts, PART_thread_run, &one_place), 10);
+	assert_int_equal(waited(&parts, PART_thread_queue, &one_place), 10);
+	assert_awaits_add_up(&parts);
+	timeline_free(&timeline);
+}
+
+/* That it waits for something unknown is all that is known only where nothing else is. */
+static void test_where_it_waited_for_something_unknown(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	struct timeline_parts parts;
+
+	(void)state;
+	own(&timeline, &log, 100 * MS, 101 * MS, 500 * MS, 1, 0);
+	own(&timeline, &log, 111 * MS, 112 * MS, 511 * MS, 1, 0);
+	timeline_add(&timeline, PART_other_wait, &one_place, 90 * MS, 150 * MS);
+	timeline_add(&timeline, PART_timer_wait, NULL, 140 * MS, 150 * MS);
+	assert_int_equal(timeline_split(&timeline, 80 * MS, 150 * MS, &parts), 0);
+	/* it ran on, silently */
+	assert_int_equal(parts.ns[PART_loop_cpu], 12 * MS);
+	assert_int_equal(parts.ns[PART_timer_wait], 10 * MS);
+	assert_int_equal(waited(&parts, PART_other_wait, &one_place), (10 + 28) * MS);
+	assert_int_equal(waited(&parts, PART_other_wait, NULL), 10 * MS);
+	assert_awaits_add_up(&parts);
+	timeline_free(&timeline);
+}
+
+static void test_places_are_bounded(void **state)
+{
+	static const struct stack many[TIMELINE_AWAITS + 10];
+	struct timeline timeline = { 0 };
+	struct timeline_parts parts;
+
+	(void)state;
+	for (uint64_t i = 0; i < TIMELINE_AWAITS + 10; i++)
+		timeline_add(&timeline, PART_timer_wait, &many[i], i * 10, i * 10 + 10);
+	timeline_add(&timeline, PART_client_wait, &one_place, 0, 10000);
+	assert_int_equal(timeline_split(&timeline, 0, 20000, &parts), 0);
+	assert_int_equal(waited(&parts, PART_timer_wait, NULL), 10 * 10);
+	assert_int_equal(waited(&parts, PART_timer_wait, &many[TIMELINE_AWAITS - 1]), 10);
+	assert_int_equal(waited(&parts, PART_timer_wait, &many[TIMELINE_AWAITS]), 0);
+	assert_awaits_add_up(&parts);
+	timeline_free(&timeline);
+	/* many waits for something unknown leave room for those that are known */
+	for (uint64_t i = 0; i < TIMELINE_MAX_SPANS; i++)
+		timeline_add(&timeline, PART_other_wait, &one_place, i * 10, i * 10 + 5);
+	assert_int_equal(timeline.spans.count, TIMELINE_MAX_SPANS / 2);
+	assert_int_equal(timeline.lost, 0);
+	timeline_free(&timeline);
+}
+
+/* ---- stacks -------------------------------------------------------------------------- */
+
+#define DEEP (STACK_FRAMES + 5)
+
+static void test_stacks_are_interned(void **state)
+{
+	struct code_info leaf = { .file = "/srv/app.py", .qualname = "f", .function = "f" };
+	struct code_info root = { .file = "/srv/main.py", .qualname = "g", .function = "g" };
+	struct code_info loop = { .file = "/usr/lib/python3.12/asyncio/events.py",
+				  .qualname = "Handle._run", .function = "_run" };
+	struct frame frames[DEEP] = { { .code = &leaf, .line = 3 }, { .code = &root, .line = 4 },
+				      { .code = &loop, .line = 5 }, { .code = &root, .line = 6 } };
+	struct stack_set *set = stack_set_new();
+	const struct stack *first, *place;
+	struct place at = { "/srv/app.py", "f", "f", 3 };
+
+	(void)state;
+	assert_non_null(set);
+	first = stack_of_frames(set, frames, 4);
+	assert_int_equal(first->count, 2);	/* nothing of what runs the loop */
+	assert_string_equal(first->frames[0].qualname, "f");
+	assert_int_equal(first->frames[1].line, 4);
+	assert_false(first->truncated);
+	assert_ptr_equal(stack_of_frames(set, frames, 2), first);
+	frames[0].line = 30;
+	assert_ptr_not_equal(stack_of_frames(set, frames, 2), first);
+	place = stack_of_place(set, &at);
+	assert_int_equal(place->count, 1);
+	assert_ptr_equal(stack_of_place(set, &at), place);
+	assert_null(stack_of_place(set, &(struct place){ 0 }));
+	assert_null(stack_of_frames(set, &frames[2], 1));
+	assert_null(stack_of_frames(NULL, frames, 2));
+	for (size_t i = 0; i < DEEP; i++)
+		frames[i] = (struct frame){ .code = &leaf, .line = (uint32_t)i };
+	assert_int_equal(stack_of_frames(set, frames, DEEP)->count, STACK_FRAMES);
+	assert_true(stack_of_frames(set, frames, DEEP)->truncated);
+	assert_int_equal(stack_set_dropped(set), 0);
+	for (uint32_t i = 0; i < STACKS_MAX; i++) {
+		at.line = 100 + i;
+		stack_of_place(set, &at);
+	}
+	assert_int_equal(stack_set_dropped(set), 4);
+	assert_null(stack_of_place(set, &at));
+	at.line = 3;
+	assert_ptr_equal(stack_of_place(set, &at), place);
+	stack_set_free(set);
+	stack_set_free(NULL);
 }
 
 int main(void)
@@ -358,6 +509,10 @@ int main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_spans_are_bounded),
 		cmocka_unit_test(test_behind_spans_are_bounded),
+		cmocka_unit_test(test_where_it_waited),
+		cmocka_unit_test(test_where_it_waited_for_something_unknown),
+		cmocka_unit_test(test_places_are_bounded),
+		cmocka_unit_test(test_stacks_are_interned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

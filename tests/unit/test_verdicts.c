@@ -147,7 +147,8 @@ static void pool_wait(struct case_state *t, uint32_t pool, uint64_t ms)
 static void call_of_peer(struct case_state *t, const char *peer, const char *shape, uint64_t ms)
 {
 	const struct peer_call call = { .start_ns = t->now - ms * MS, .sent_ns = t->now - ms * MS,
-					.reply_ns = t->now, .end_ns = t->now, .shape = shape ? intern(shape) : NULL };
+					.reply_ns = t->now, .end_ns = t->now,
+					.shape = intern(shape) };
 	const struct dependency_call it = {
 		.pid = 7, .request = 5, .route = { .route = "/a", .method = "GET" },
 		.culprit = caller, .peer = intern(peer), .call = &call,
