@@ -68,6 +68,16 @@
 	.counts[0].in_use = { INT(size_), LESS_LENGTH("pool.queue") }, \
 	.counts[0].waiting = { LENGTH("pool.not_empty._waiters") }
 
+/* Only those that have a bound know how many there are. */
+#define SEMAPHORE(name, path, bound) \
+	{ \
+		.kind = name, .class = POOL_LIMITER, .means_full = true, \
+		.file = path, .qualname = "Semaphore.acquire", \
+		.counts[0].size = { LIMIT(bound) }, \
+		.counts[0].in_use = { INT(bound), LESS_INT("_value") }, \
+		.counts[0].waiting = { LENGTH("_waiters") }, \
+	}
+
 /* A condition's own lock is one as well; to wait for being notified is to wait by design. */
 #define LOCK(name, path, taken) \
 	{ \
@@ -187,14 +197,10 @@ const struct pool_signature pool_table[] = {
 		.file = "urllib3/connectionpool.py", .qualname = "HTTPConnectionPool._get_conn",
 		.beneath = { THREADING, STDLIB_QUEUE }, FILLED_QUEUE("pool.maxsize"),
 	},
-	{
-		/* only a BoundedSemaphore knows how many there are */
-		.kind = "semaphore", .class = POOL_LIMITER, .means_full = true,
-		.file = "asyncio/locks.py", .qualname = "Semaphore.acquire",
-		.counts[0].size = { LIMIT("_bound_value") },
-		.counts[0].in_use = { INT("_bound_value"), LESS_INT("_value") },
-		.counts[0].waiting = { LENGTH("_waiters") },
-	},
+	SEMAPHORE("semaphore", "asyncio/locks.py", "_bound_value"),
+	SEMAPHORE("anyio.Semaphore", "anyio/_backends/_asyncio.py", "_max_value"),
+	/* before 4.5 */
+	SEMAPHORE("anyio.Semaphore", "anyio/_core/_synchronization.py", "_max_value"),
 	{
 		.kind = "queue.put", .class = POOL_LIMITER, .means_full = true, .bounded = true,
 		.file = "asyncio/queues.py", .qualname = "Queue.put",

@@ -23,6 +23,8 @@ POOLS = {
     "psycopg": ("psycopg", "db_pool_exhaustion"),
     "sqlalchemy": ("sqlalchemy", "db_pool_exhaustion"),
     "aiomysql": ("aiomysql", "db_pool_exhaustion"),
+    "aiopg": ("aiopg", "db_pool_exhaustion"),
+    "pymongo": ("pymongo", "db_pool_exhaustion"),
     "redis": ("redis", "db_pool_exhaustion"),
     "httpx": ("httpx", "http_pool_exhaustion"),
     "aiohttp": ("aiohttp", "http_pool_exhaustion"),
@@ -31,6 +33,7 @@ POOLS = {
 LIMITERS = {
     "semaphore": ("semaphore", "Semaphore", False),
     "bounded": ("semaphore", "BoundedSemaphore", True),
+    "anyio_semaphore": ("anyio.Semaphore", "Semaphore", True),
     "tokens": ("queue.get", "Queue", True),
     "jobs": ("queue.put", "Queue", True),
 }

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import aiomysql
+import aiopg
 import anyio
 import asyncpg
 import httpx
@@ -59,6 +60,9 @@ def note_all():
     own = Pools.aiomysql
     sampled.note("aiomysql", own.maxsize, own.size - own.freesize - own._acquiring,
          len(own._cond._waiters))  # fmt: skip
+    own = Pools.aiopg
+    sampled.note("aiopg", own.maxsize, own.size - own.freesize - own._acquiring,
+         len(own._cond._waiters))  # fmt: skip
     for server in Pools.pymongo._topology._servers.values():
         own = server.pool
         sampled.note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
@@ -69,6 +73,9 @@ def note_all():
     sampled.note("aiohttp", own.limit, len(own._acquired), sum(map(len, own._waiters.values())))
     for name, own in (("semaphore", Pools.semaphore), ("bounded", Pools.bounded)):
         sampled.note(name, SIZE, SIZE - own._value, len(own._waiters or ()))
+    own = Pools.anyio
+    sampled.note("anyio_semaphore", own.max_value, own.max_value - own.value,
+         own.statistics().tasks_waiting)  # fmt: skip
     own = Pools.tokens
     sampled.note("tokens", own.maxsize, own.maxsize - own.qsize(), len(own._getters))
     own = Pools.jobs
@@ -99,12 +106,14 @@ async def lifespan(_app):
         )
         Pools.plain_redis = redis.asyncio.ConnectionPool(max_connections=SIZE, **REDIS)
         Pools.aiomysql = await enter(aiomysql.create_pool(SIZE, SIZE, **MARIADB))
+        Pools.aiopg = await enter(aiopg.create_pool(DSN, minsize=SIZE, maxsize=SIZE))
         Pools.pymongo = await enter(
             AsyncMongoClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1"))
         )
         await Pools.pymongo.admin.command("ping")
         Pools.semaphore = asyncio.Semaphore(SIZE)
         Pools.bounded = asyncio.BoundedSemaphore(SIZE)
+        Pools.anyio = anyio.Semaphore(SIZE, max_value=SIZE)
         Pools.tokens = asyncio.Queue(SIZE)
         for token in range(SIZE):
             Pools.tokens.put_nowait(token)
@@ -211,6 +220,12 @@ async def from_aiomysql(ms: int):
         await cursor.execute(f"SELECT SLEEP({ms / 1e3})")
 
 
+@app.get("/aiopg/{ms}")
+async def from_aiopg(ms: int):
+    async with Pools.aiopg.acquire() as connection, connection.cursor() as cursor:  # aiopg
+        await cursor.execute(f"SELECT pg_sleep({ms / 1e3})")
+
+
 @app.get("/plain_redis/{ms}")
 async def from_plain_redis(ms: int):
     async with redis.asyncio.Redis(connection_pool=Pools.plain_redis) as client:
@@ -224,6 +239,12 @@ async def from_plain_redis(ms: int):
 @app.get("/semaphore/{ms}")
 async def within_semaphore(ms: int):
     async with Pools.semaphore:
+        await asyncio.sleep(ms / 1e3)
+
+
+@app.get("/anyio_semaphore/{ms}")
+async def within_anyio_semaphore(ms: int):
+    async with Pools.anyio:
         await asyncio.sleep(ms / 1e3)
 
 

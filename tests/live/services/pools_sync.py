@@ -17,6 +17,7 @@ import requests.adapters
 import sampled
 from addresses import DSN, MONGO, PG_PORT, REDIS, UPSTREAM
 from fastapi import FastAPI
+from motor.motor_asyncio import AsyncIOMotorClient
 from psycopg_pool import ConnectionPool
 from pymongo import MongoClient
 from pymongo.server_api import ServerApi
@@ -44,9 +45,10 @@ def note_all():
     own = Pools.redis
     sampled.note("redis", own.max_connections, own.max_connections - own.pool.qsize(),
          len(own.pool.not_empty._waiters))  # fmt: skip
-    for server in Pools.pymongo._topology._servers.values():
-        own = server.pool
-        sampled.note("pymongo", own.max_pool_size, own.requests, len(own.size_cond._waiters))
+    for name, client in (("pymongo", Pools.pymongo), ("motor", Pools.motor.delegate)):
+        for server in client._topology._servers.values():
+            own = server.pool
+            sampled.note(name, own.max_pool_size, own.requests, len(own.size_cond._waiters))
     own = Pools.httpx._transport._pool
     sampled.note("httpx", own._max_connections, len(own.connections),
          sum(request.connection is None for request in list(own._requests)))  # fmt: skip
@@ -74,6 +76,9 @@ async def lifespan(_app):
         )
         Pools.pymongo = enter(MongoClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1")))
         Pools.pymongo.admin.command("ping")
+        Pools.motor = AsyncIOMotorClient(**MONGO, maxPoolSize=SIZE, server_api=ServerApi("1"))
+        stack.callback(Pools.motor.close)
+        await Pools.motor.admin.command("ping")
         async with sampled.sampling(note_all):
             yield
 
@@ -116,6 +121,11 @@ def from_redis(ms: int):
 @app.get("/pymongo/{ms}")
 def from_pymongo(ms: int):
     Pools.pymongo.admin.command("ping", comment=ms)  # pymongo
+
+
+@app.get("/motor/{ms}")
+async def from_motor(ms: int):
+    await Pools.motor.admin.command("ping", comment=ms)  # motor
 
 
 @app.get("/httpx/{ms}")
