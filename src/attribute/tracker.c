@@ -319,5 +319,6 @@ struct tracker_counts tracker_counts(const struct tracker *tracker)
 	struct tracker_counts counts = tracker->counts;
 
 	counts.forgotten += names_dropped(tracker->names);
+	counts.unplaced = stack_set_dropped(tracker->stacks);
 	return counts;
 }

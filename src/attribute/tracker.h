@@ -25,6 +25,7 @@ struct tracker_counts {
 	uint64_t uncertain;	/* requests whose beginning or end had to be guessed */
 	uint64_t refused;	/* connections of clients that spoke no HTTP/1.1 */
 	uint64_t untold;	/* connections below TLS whose requests nothing tells of */
+	uint64_t unplaced;	/* waits whose stack was one too many: see stacks.h */
 	uint64_t forgotten;	/* requests, calls and parts of them beyond what is kept at once */
 };
 

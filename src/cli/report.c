@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
-#define TRACKER_NOTES 8
+#define TRACKER_NOTES 9
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -147,6 +147,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		  "connections to the target's ports that spoke no HTTP/1.1", counts.refused },
 		{ "requests_forgotten", "requests and calls beyond what is kept at once",
 		  counts.forgotten },
+		{ "awaits_unplaced", "looks at waits in stacks beyond the number that is kept",
+		  counts.unplaced },
 		{ "routes_lost", "routes beyond the number that has a row",
 		  observation->window.routes.lost },
 		{ "callables_lost", "Depends callables and middleware beyond that number",

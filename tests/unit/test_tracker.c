@@ -26,6 +26,8 @@ struct world {
 	struct dependency_call calls[KEPT];
 	struct peer_call peer_calls[KEPT];
 	size_t call_count;
+	struct await_time awaits[TIMELINE_AWAITS + PART_COUNT];	/* of the last one */
+	size_t await_count;
 	uint64_t busy_ns;
 	uint64_t step;
 };
@@ -39,6 +41,8 @@ static void on_request(void *context, const struct served_request *request)
 	for (unsigned i = 0; i < PART_COUNT; i++)
 		sum += request->parts[i];
 	assert_int_equal(sum, request->end_ns - request->start_ns);
+	world->await_count = request->await_count;
+	memcpy(world->awaits, request->awaits, request->await_count * sizeof(*request->awaits));
 	world->requests[world->request_count++] = *request;
 }
 
@@ -333,6 +337,8 @@ static void test_wait_fills_its_gap(void **state)
 	struct request_wait wait = { .part = PART_timer_wait, .mark = 1, .callable_count = 1 };
 	struct world *world = *state;
 
+	wait.stack = stack_of_place(tracker_stacks(world->tracker),
+				    &(struct place){ "app.py", "f", "f", 9 });
 	wait.callables[0] = (struct waiting_callable){ .code = 99, .innermost = true,
 						       .place = { "deps.py", "d", "d", 3 },
 						       .middleware = true };
@@ -344,6 +350,21 @@ static void test_wait_fills_its_gap(void **state)
 	assert_int_equal(world->request_count, 1);
 	assert_int_equal(world->requests[0].parts[PART_timer_wait], 100 * MS);
 	assert_int_equal(world->requests[0].callable_count, 1);
+	assert_int_equal(world->await_count, 1);
+	assert_int_equal(world->awaits[0].part, PART_timer_wait);
+	assert_int_equal(world->awaits[0].ns, 100 * MS);
+	assert_int_equal(stack_site(world->awaits[0].stack)->line, 9);
+}
+
+/* Of more places than are kept it is not known where, but how often. */
+static void test_too_many_places(void **state)
+{
+	struct world *world = *state;
+
+	for (uint32_t line = 1; line <= STACKS_MAX + 7; line++)
+		stack_of_place(tracker_stacks(world->tracker),
+			       &(struct place){ "app.py", "f", "f", line });
+	assert_int_equal(tracker_counts(world->tracker).unplaced, 7);
 }
 
 /* The end of a request may have been lost: the next one does not get its response. */
@@ -519,6 +540,7 @@ int main(void)
 		TEST(test_response_alone), TEST(test_call_of_a_request),
 		TEST(test_orphan_is_joined), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
+		TEST(test_too_many_places),
 		TEST(test_gap), TEST(test_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
