@@ -171,15 +171,18 @@ def syscall_ns(seconds=0.3):
 def attach(service):
     """loopscope as anybody would start it, on the CPU of the load; its pid."""
     command = on_cpu(LOAD_CPU, harness.LOOPSCOPE, "attach", "-p", service.pid)
+    readiness = harness.Readiness()
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=readiness.env,
     )
     try:
-        harness.wait_attached(process)
+        with readiness:
+            readiness.wait(process)
         if process.poll() is not None:
             raise RuntimeError(f"loopscope ended with status {process.returncode}")
         yield process.pid

@@ -16,6 +16,7 @@
 #include "cli/observe.h"
 #include "cli/outputs.h"
 #include "cli/program.h"
+#include "cli/ready.h"
 #include "discover/process.h"
 #include "export/exporter.h"
 
@@ -205,6 +206,7 @@ static int observe(const struct options *options, pid_t pid, struct program *pro
 	}
 	status = begin(observation, pid, program);
 	if (status == EXIT_DONE) {
+		ready_tell();
 		run(observation, options);
 		status = finish(observation, options, files);
 	}

@@ -483,38 +483,34 @@ class Run:
         ]
 
 
-def probes(pid):
-    """How many probes a process has attached."""
-    count = 0
-    try:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
-            count += target.startswith("anon_inode:") and (
-                "bpf_link" in target or "bpf-link" in target or "perf_event" in target
-            )
-    except OSError:
-        pass
-    return count
+class Readiness:
+    """Where a process says that it is ready: see sd_notify(3)."""
 
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("")  # an abstract name of the kernel's choice
+        name = self.socket.getsockname().decode().replace("\0", "@", 1)
+        self.env = {**os.environ, "NOTIFY_SOCKET": name}
 
-def wait_attached(process):
-    """Until the process has probes, and no more came for a while; or has ended.
+    def __enter__(self):
+        return self
 
-    When the last of them came.
-    """
-    seen, since = 0, time.monotonic()
-    deadline = since + ATTACH_SECONDS
-    while process.poll() is None:
-        now = time.monotonic()
-        count = probes(process.pid)
-        if count != seen:
-            seen, since = count, now
-        if seen and now - since > 0.2:
-            return since
-        if now > deadline:
-            raise TimeoutError(f"no probes attached after {ATTACH_SECONDS} s")
-        time.sleep(0.02)
-    return since
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def wait(self, process):
+        """Until it says so, or has ended; when that was."""
+        deadline = time.monotonic() + ATTACH_SECONDS
+        self.socket.settimeout(0.05)
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                assert self.socket.recv(4096) == b"READY=1"
+            except TimeoutError:
+                continue
+            return time.monotonic()
+        if process.poll() is None:
+            raise TimeoutError(f"not attached after {ATTACH_SECONDS} s")
+        return time.monotonic()
 
 
 @contextmanager
@@ -524,7 +520,7 @@ def attached(target, *options, json_report=True, wait=True, command=None, interr
     target       None when a command or the options say it
     options      more of them, such as "--stall", 4
     json_report  also have the JSON report, as run.report afterwards
-    wait         begin the block only when the probes are there
+    wait         begin the block only when it observes
     command      attach to this command instead (attach -- COMMAND)
     interrupt    False: it ends by itself (-d)
     """
@@ -536,18 +532,27 @@ def attached(target, *options, json_report=True, wait=True, command=None, interr
         line += ["-o", f"{folder}/report.json"] if json_report else []
         line += options
         line += ["--", *command] if command is not None else []
-        with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+        with (
+            Readiness() as readiness,
+            (folder / "stdout").open("wb") as out,
+            (folder / "stderr").open("wb") as err,
+        ):
             process = subprocess.Popen(
                 [str(word) for word in line],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                env=readiness.env,
             )
-        run = Run(process, folder)
+            run = Run(process, folder)
+            try:
+                if wait:
+                    run.attached = readiness.wait(process)
+            except BaseException:
+                end(process, signal.SIGKILL)
+                raise
         try:
-            if wait:
-                run.attached = wait_attached(process)
             yield run
             if interrupt and process.poll() is None:
                 run.interrupted = time.monotonic()

@@ -17,6 +17,7 @@ import pytest
 from harness import (
     LOOPSCOPE,
     SERVICES,
+    Readiness,
     Service,
     attached,
     end,
@@ -26,7 +27,6 @@ from harness import (
     loopscope,
     own_interpreter,
     own_mounts,
-    wait_attached,
     wait_until,
 )
 
@@ -487,11 +487,16 @@ def test_a_second_signal_ends_it_at_once():
     os.set_blocking(writing, True)
     with Service("stalls:app") as service:
         # Its report waits for somebody who reads it.
+        readiness = Readiness()
         process = subprocess.Popen(
-            [LOOPSCOPE, "attach", "-p", str(service.pid)], stdout=writing, start_new_session=True
+            [LOOPSCOPE, "attach", "-p", str(service.pid)],
+            stdout=writing,
+            start_new_session=True,
+            env=readiness.env,
         )
         try:
-            wait_attached(process)
+            with readiness:
+                readiness.wait(process)
             process.send_signal(signal.SIGINT)
             where = Path(f"/proc/{process.pid}/wchan")
             wait_until(lambda: "pipe_write" in where.read_text(), 10, "its report")

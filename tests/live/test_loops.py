@@ -44,9 +44,9 @@ def refused(run):
 
 def test_one_after_the_other_in_a_thread(loop):
     """Each is found while it is young, and none inherits what the one before left open."""
-    run = watch(loop, "series", 200)
+    run = watch(loop, "series", 100)
     finding = blocks(run)
-    assert 198 <= finding["count"] <= 200
+    assert 98 <= finding["count"] <= 100
     assert registered(run) >= finding["count"] and refused(run) == 0
     [target] = run.report["targets"]
     [thread] = target["loops"]
