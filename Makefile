@@ -11,7 +11,7 @@ CC := gcc
 endif
 AR ?= ar
 CLANG ?= clang
-NEWER_CLANG ?= $(firstword $(shell command -v clang-19 clang-18 clang))
+NEWER_CLANG ?= $(shell for name in clang-19 clang-18 clang; do command -v $$name && break; done)
 BPFTOOL ?= tools/bpftool.sh
 PREFIX ?= /usr/local
 FUZZ_TIME ?= 30
