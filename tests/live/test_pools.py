@@ -166,7 +166,12 @@ def test_limiters_that_suffice(plenty, name):
 
 @pytest.fixture(scope="module")
 def moment(service):
-    return at_once(service, [*POOLS, *LIMITERS], CALLERS)
+    return at_once(service, POOLS, CALLERS)
+
+
+@pytest.fixture(scope="module")
+def moment_of_limiters(service):
+    return at_once(service, LIMITERS, CALLERS)
 
 
 def pool_of(run, kind, name):
@@ -193,9 +198,9 @@ def test_numbers_of_one_moment(moment, name):
 
 
 @pytest.mark.parametrize("name", LIMITERS)
-def test_limiters(moment, name):
+def test_limiters(moment_of_limiters, name):
     kind, type_name, known = LIMITERS[name]
-    run, all_said = moment
+    run, all_said = moment_of_limiters
     said = all_said[name]
     assert (said["size"], said["in_use"], said["lasting"]) == (SIZE, SIZE, WAITING)
     pool = pool_of(run, kind, type_name)

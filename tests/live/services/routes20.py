@@ -2,9 +2,9 @@
 """Twenty routes, each a little slow, among garbage: whose call was it?
 
 Every response names its route template and endpoint in its headers; ``/truth``
-counts them, ``/slept`` those whose call went to sleep. Between requests objects of
-requests are freed and their
-memory is used again.
+counts them, ``/slept`` those whose call went to sleep, and those whose thread left its
+CPU for whatever reason meanwhile. Between requests objects of requests are freed and
+their memory is used again.
 """
 
 import asyncio
@@ -24,17 +24,24 @@ SLEEP_S = float(os.environ.get("LOOPSCOPE_SLEEP_S", "0.00015"))
 COLLECT_EVERY = 64
 
 served = Counter()
-slept = Counter()
+slept, left = Counter(), Counter()
 
 
 def switches():
-    """How often this thread went to sleep: a call whose time was over by then does not."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    """How often this thread went to sleep, and how often another one had its CPU.
+
+    A call whose time is over by then does not sleep, and is a slow one nevertheless where
+    it was in the call that the other one came.
+    """
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    return usage.ru_nvcsw, usage.ru_nivcsw
 
 
 def told(response, before, route, endpoint):
     """Count the request, and say in its response which route it was."""
-    slept[route] += switches() > before
+    after = switches()
+    slept[route] += after[0] > before[0]
+    left[route] += after > before
     served[route] += 1
     response.headers["x-route"] = route
     response.headers["x-endpoint"] = endpoint
@@ -254,7 +261,7 @@ async def counts():
 
 @app.get("/slept")
 async def naps():
-    return slept
+    return slept, left
 
 
 #: (method, path with {n} for a number, route) of every route.
