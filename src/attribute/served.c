@@ -394,9 +394,14 @@ static bool ends_alike(const char *a, size_t a_length, const char *b, size_t b_l
 	return !memcmp(a + a_length - length, b + b_length - length, length);
 }
 
-/* By its path it is another one than that of `activity`, which may be over already. */
+/* By its method or path it is another one than that of `activity`, which may be over already. */
 static bool is_other(const struct open_request *request, const struct activity *activity)
 {
+	const char *method = activity->route.method;
+
+	if (method && request->method[0] && !activity->websocket &&
+	    strcmp(method, request->method) != 0)
+		return true;
 	if (!activity->path || !request->method[0] || activity->path_length > LS_PATH_BYTES ||
 	    request->path_length > LS_PATH_BYTES || memchr(request->path, '%', LS_PATH_BYTES))
 		return false;

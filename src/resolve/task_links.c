@@ -14,6 +14,7 @@
 #define MAX_NODES 64		/* futures between a task and those who await it */
 #define MAX_CALLBACKS 64	/* of one future */
 #define MAX_SET_SLOTS 4096
+#define REQUEST_TRIES 3
 
 /* What the walk of the probes asks its surroundings for. */
 static __thread const struct task_watch *walk_watch;
@@ -87,15 +88,45 @@ uint64_t task_read_serial(struct task_watch *watch, const struct task_entry *ent
 	return s->walk.value;
 }
 
-void task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request)
+/* `now`: from memory as it is, not from pages that were read before. */
+static void read_request(struct task_watch *watch, uint64_t task, bool now,
+			 struct request_record *ret_request)
 {
 	struct scratch *s = watch->scratch;
 
 	enter(watch, NULL);
+	walk_now = now;
 	memset(&s->walk, 0, sizeof(s->walk));
 	memset(&s->request, 0, sizeof(s->request));
 	request_find(s, watch->config, task);
 	*ret_request = s->request;
+	walk_now = false;
+}
+
+static bool has_ended(const struct task_watch *watch, uint64_t task)
+{
+	uint32_t state;
+
+	return mem_read_u32(watch->mem, task + watch->layout->future_state, &state) || state;
+}
+
+/*
+ * It may end at any time, and what it was made of is soon made into another one: what is
+ * the same twice, of a task that has not ended since, is of one request.
+ */
+void task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request)
+{
+	struct request_record before;
+
+	read_request(watch, task, false, ret_request);
+	for (int try = 0; try < REQUEST_TRIES; try++) {
+		before = *ret_request;
+		read_request(watch, task, true, ret_request);
+		if (!memcmp(&before, ret_request, sizeof(before)))
+			break;
+	}
+	if (memcmp(&before, ret_request, sizeof(before)) || has_ended(watch, task))
+		memset(ret_request, 0, sizeof(*ret_request));
 }
 
 /* ---- who awaits ------------------------------------------------------------- */

@@ -125,7 +125,9 @@ def mixed(exchange):
 @pytest.mark.parametrize("server", SERVERS, ids=str)
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "closed"])
 def test_every_request_is_counted_and_timed(server, keep_alive):
-    requests = [request for _, _, request in MIX] * (REQUESTS // len(MIX))
+    # Where no frame tells what is answered, looks at tasks must not tell anything else.
+    count = 3 * REQUESTS if server.packages == "uvloop-0.21" and keep_alive else REQUESTS
+    requests = [request for _, _, request in MIX] * (count // len(MIX))
     off = []
     with server.service() as service:
         load(service.port, [request for _, _, request in MIX], 4, keep_alive)
