@@ -47,8 +47,9 @@ def test_calls(run, name):
     assert row["bytes_sent"] > 0 < row["bytes_received"]
     latency = row["latency_ms"]
     assert latency["count"] == row["calls"]
-    # Of two calls both are over with the first answer: whose it is nobody says.
-    assert MS - 1 <= latency["min"] <= latency["max"] <= MS + 20
+    # Of two calls both are over with the first answer: whose it is nobody says.  What a
+    # client acknowledges after its request counts as sent with it.
+    assert MS - 5 <= latency["min"] <= latency["max"] <= MS + 20
 
 
 def test_nothing_else_was_called(run):

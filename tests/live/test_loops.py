@@ -89,7 +89,7 @@ def test_each_in_a_thread_of_its_own(loop):
 def test_more_at_once_than_are_observed(loop, count):
     run = watch(loop, "crowd", count)
     # The others are found once there is room for them again.
-    assert blocks(run, thread=None)["count"] == min(count // 2, MOST)
+    assert min(count // 2, MOST) <= blocks(run, thread=None)["count"] <= count // 2
     assert refused(run) == count - MOST
     [target] = run.report["targets"]
     assert any(f"more than {MOST} event loops at once" in note for note in target["notes"])
