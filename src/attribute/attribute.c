@@ -257,8 +257,10 @@ static void attribute_sample(const struct process_view *view, const struct event
 	activity->native = native_name(view->natives, view->target, sample->ip);
 }
 
-/* The function that a thread ran; where in it the time went is not known. */
-/* What FastAPI itself runs in a thread runs the endpoint. */
+/*
+ * The function that a thread ran; where in it the time went is not known.  What FastAPI
+ * itself runs in a thread runs the endpoint.
+ */
 static void name_work(struct activity *activity, const struct code_info *code,
 		      const struct code_info *endpoint)
 {

@@ -175,8 +175,8 @@ void wait_add_task(struct request_wait *wait, struct stack_set *stacks,
 	bool solving = false;
 
 	/* the part that comes first runs, as everywhere: see timeline.h */
-	if (part < wait->part || !wait->stack ||
-	    (part == wait->part && wait->by_task && !by_task)) {
+	if (part < wait->part ||
+	    (part == wait->part && (!wait->stack || (wait->by_task && !by_task)))) {
 		wait->part = part;
 		wait->stack = stack_of_frames(stacks, frames, count);
 		wait->by_task = by_task;

@@ -10,6 +10,7 @@
 
 #include "attribute/stacks.h"
 #include "attribute/timeline.h"
+#include "attribute/waits.h"
 #include "base/units.h"
 
 #define MS NS_PER_MS
@@ -440,6 +441,31 @@ static void test_places_are_bounded(void **state)
 	timeline_free(&timeline);
 }
 
+/* Of two tasks the part that comes first counts, whether it is known where or not. */
+static void test_first_part_without_a_place(void **state)
+{
+	struct code_info timer = { .file = "/lib/asyncio/tasks.py", .qualname = "sleep",
+				   .function = "sleep", .origin = CODE_STDLIB };
+	struct code_info other = { .file = "/srv/app.py", .qualname = "f", .function = "f",
+				   .origin = CODE_APPLICATION };
+	const struct frame sleeps = { .code = &timer, .line = 1 };
+	const struct frame waits = { .code = &other, .line = 2 };
+	const struct task_info task = { .state = TASK_PENDING, .end = TASK_END_FUTURE };
+	struct request_wait wait = { .part = PART_other_wait };
+	struct stack_set *set = stack_set_new();
+	uint64_t code = 1;
+
+	(void)state;
+	wait_add_task(&wait, NULL, &task, NULL, &sleeps, &code, 1);
+	assert_int_equal(wait.part, PART_timer_wait);
+	wait_add_task(&wait, set, &task, NULL, &waits, &code, 1);
+	assert_int_equal(wait.part, PART_timer_wait);
+	assert_null(wait.stack);
+	wait_add_task(&wait, set, &task, NULL, &sleeps, &code, 1);
+	assert_int_equal(stack_site(wait.stack)->line, 1);
+	stack_set_free(set);
+}
+
 /* ---- stacks -------------------------------------------------------------------------- */
 
 #define DEEP (STACK_FRAMES + 5)
@@ -512,6 +538,7 @@ int main(void)
 		cmocka_unit_test(test_where_it_waited),
 		cmocka_unit_test(test_where_it_waited_for_something_unknown),
 		cmocka_unit_test(test_places_are_bounded),
+		cmocka_unit_test(test_first_part_without_a_place),
 		cmocka_unit_test(test_stacks_are_interned),
 	};
 
