@@ -10,12 +10,6 @@
 
 #define LATE_LOOKS 2	/* a wait that was seen once may have been momentary */
 
-static bool same_place(const struct place *a, const struct place *b)
-{
-	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname) &&
-	       a->line == b->line;
-}
-
 uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signature *signature,
 		   uint64_t object)
 {
@@ -79,7 +73,7 @@ void pools_hold(struct pool_row *row, const struct pool_holder *holder)
 
 		if (other->waits == holder->waits && text_same(other->route, holder->route) &&
 		    text_same(other->method, holder->method) &&
-		    same_place(&other->place, &holder->place))
+		    place_same(&other->place, &holder->place))
 			to = other;
 		if (other->count < least->count)
 			least = other;
@@ -102,7 +96,7 @@ static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *w
 		site = &row->sites[i];
 		if (text_same(site->route, wait->route.route) &&
 		    text_same(site->method, wait->route.method) &&
-		    same_place(&site->place, &wait->site))
+		    place_same(&site->place, &wait->site))
 			return site;
 	}
 	if (row->site_count == POOL_SITES)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/text.h"
 #include "events.h"
 #include "resolve/code.h"
 #include "resolve/routes.h"
@@ -28,6 +29,12 @@ struct place {
 	const char *file, *function, *qualname;	/* file NULL: not known */
 	uint32_t line;
 };
+
+static inline bool place_same(const struct place *a, const struct place *b)
+{
+	return text_same(a->file, b->file) && text_same(a->qualname, b->qualname) &&
+	       a->line == b->line;
+}
 
 struct activity {
 	enum activity_kind kind;

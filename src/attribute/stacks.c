@@ -70,9 +70,7 @@ static bool same_frames(const struct stack *stack, const struct place *frames, s
 	if (stack->count != count)
 		return false;
 	for (size_t i = 0; i < count; i++)
-		if (stack->frames[i].file != frames[i].file ||
-		    stack->frames[i].qualname != frames[i].qualname ||
-		    stack->frames[i].line != frames[i].line)
+		if (!place_same(&stack->frames[i], &frames[i]))
 			return false;
 	return true;
 }

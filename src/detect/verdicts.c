@@ -19,11 +19,6 @@ struct judging {
 	uint64_t loop_ns;	/* of all loops together, in this slot */
 };
 
-static bool same_place(const struct place *a, const struct place *b)
-{
-	return a->file == b->file && a->qualname == b->qualname && a->line == b->line;
-}
-
 static const struct pool_row *row_of(const struct window *window, const struct pool_site *site)
 {
 	for (size_t i = 0; i < window->pools.count; i++) {
@@ -66,7 +61,7 @@ static bool is_of(const struct window *window, const struct finding *finding,
 	case CAUSE_PEER:
 		return finding->kind == FINDING_slow_dependency && finding->peer == peer->peer &&
 		       finding->route == peer->route && finding->method == peer->method &&
-		       same_place(&finding->culprit, &peer->culprit);
+		       place_same(&finding->culprit, &peer->culprit);
 	case CAUSE_CALLABLE:
 		return finding->kind == FINDING_slow_di_dependency &&
 		       finding->detail == callable->name && finding->route == callable->route &&
