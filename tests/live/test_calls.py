@@ -152,17 +152,17 @@ def test_deep_stacks_are_counted(calls):
 
 
 def test_a_healthy_loop_costs_no_walks(calls):
-    walks = []
-    # Somebody else may take the CPU away for long enough to make a step slow.
-    while 0 not in walks and len(walks) < 5:
-        with attached(calls) as run:
-            with loading(calls, itertools.repeat("/ping"), concurrency=4, interval_s=0.002):
-                time.sleep(2)
-        (target,) = run.report["targets"]
-        assert sum(each["steps"] for each in target["loops"]) > 500
-        assert run.findings("blocking_call") == []
-        walks.append(run.report["self"]["counters"]["stack_walks"])
-    assert walks[-1] == 0, walks
+    """But where somebody else takes the CPU away for so long that a step is slow."""
+    rate_hz = 99
+    with attached(calls, "--follow", "-f", "json", "--stall", 1) as run:
+        with loading(calls, itertools.repeat("/ping"), concurrency=4, interval_s=0.002):
+            time.sleep(3)
+    (target,) = run.report["targets"]
+    assert sum(each["steps"] for each in target["loops"]) > 500
+    assert run.findings("blocking_call") == []
+    slow = [step["duration_ms"] for step in followed(run, "step")]
+    samples = sum(1 + ms * rate_hz / 1e3 for ms in slow)
+    assert run.report["self"]["counters"]["stack_walks"] <= samples, slow
 
 
 def test_a_holder_without_a_cpu_is_counted(calls):

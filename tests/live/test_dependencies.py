@@ -572,13 +572,16 @@ def line_at(site):
 
 @pytest.mark.parametrize("route", AWAITED)
 def test_where_it_awaits(waits, route):
+    """At one place all of it, but what no snapshot saw on a busy machine."""
     (row,) = [row for row in waits.report["routes"] if row["route"] == route]
     for part, fragment in AWAITED[route].items():
         found = [it for it in row["awaits"] if it["part"] == part]
         assert found
         if fragment:
             here = [it["time_ms"] for it in found if fragment in line_at(it["await_site"])]
-            assert sum(here) > 0.9 * row["time_ms"][part], found
+            unseen = [it["time_ms"] for it in found if it["await_site"] is None]
+            assert sum(here) > 0.5 * row["time_ms"][part], found
+            assert sum(here) + sum(unseen) > 0.9 * row["time_ms"][part], found
 
 
 def test_awaits_add_up(waits):

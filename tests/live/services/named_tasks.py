@@ -8,11 +8,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+NAP_S = 0.02
+
 
 async def nap(request):
     """Blocks twice in one step."""
-    time.sleep(0.002)
-    time.sleep(0.002)
+    time.sleep(NAP_S)
+    time.sleep(NAP_S)
     return Response()
 
 

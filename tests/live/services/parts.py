@@ -26,19 +26,11 @@ with tempfile.TemporaryFile(dir=os.environ["LOOPSCOPE_FOLDER"]) as file:
 
 
 def burn(ms):
-    """About that much work, without asking the kernel for the time."""
-    for _ in range(max(1, int(ms * per_ms))):
-        sum(range(1000))
-
-
-def calibrate():
-    began = time.thread_time_ns()
-    for _ in range(2000):
-        sum(range(1000))
-    return 2000 * 1e6 / (time.thread_time_ns() - began)
-
-
-per_ms = calibrate()
+    """That much time on a CPU; the kernel is asked for it about once in a millisecond."""
+    end = time.thread_time_ns() + ms * 1e6
+    while time.thread_time_ns() < end:
+        for _ in range(50):
+            sum(range(1000))
 
 
 def forget():
