@@ -114,6 +114,11 @@ void pool_looks_waiting(struct pool_looks *looks, uint32_t pool)
 	note(looks, pool, 1);
 }
 
+void pool_looks_used(struct pool_looks *looks, uint32_t pool)
+{
+	note(looks, pool, 0);
+}
+
 /* The pool of a connection that a task uses, where there is no waiting for one; 0: none. */
 static uint32_t used_by(struct pool_looks *looks, const struct task_info *task,
 			const struct pool_frames *frames)
@@ -172,7 +177,7 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 	if (!known)
 		memory->items[at].used = pool ? 0 : used_by(looks, task, frames);
 	if (memory->items[at].used)
-		note(looks, memory->items[at].used, 0);
+		pool_looks_used(looks, memory->items[at].used);
 	return pool;
 }
 

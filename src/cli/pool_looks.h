@@ -34,6 +34,7 @@ struct pool_memory {
 		uint64_t tstate;
 		struct thread_top top;
 		uint32_t pool;		/* 0: it waits for something else */
+		bool uses;		/* it does not wait for the pool, it has a connection */
 		uint64_t slot, mark;	/* what differs in its next wait there, 0: not known */
 		struct place site;
 		uint64_t root, root_serial;
@@ -75,6 +76,9 @@ struct place pool_looks_site(const struct pool_frames *frames);
 
 /* One more waits for that pool. */
 void pool_looks_waiting(struct pool_looks *looks, uint32_t pool);
+
+/* It is in use, and nobody ever waits for it. */
+void pool_looks_used(struct pool_looks *looks, uint32_t pool);
 
 /* A thread of that request waits for a pool: its tasks hold nothing. */
 void pool_looks_not_holding(struct pool_looks *looks, uint64_t request);

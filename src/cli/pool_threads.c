@@ -91,6 +91,41 @@ static uint64_t slot_of(const struct target *target, const struct thread_stack *
 	return 0;
 }
 
+static uint32_t row_of(struct pool_looks *looks, const struct pool_signature *signature,
+		       uint64_t object)
+{
+	const struct observed *observed = looks->observed;
+	uint32_t number = pools_row(&looks->observation->window.pools, observed->pid, signature,
+				    object);
+	struct pool_row *row = pools_at(&looks->observation->window.pools, number);
+
+	if (row && !row->name)
+		row->name = pool_thread_name(observed->target, object);
+	return number;
+}
+
+/* The pool that a thread has a connection of, if that is one which nobody waits for. */
+static void find_used(struct pool_looks *looks, const struct thread_stack *stack,
+		      struct thread_memory *to)
+{
+	struct observed *observed = looks->observed;
+	const struct target *target = observed->target;
+	const struct pool_frames frames = frames_of(stack);
+	const struct pool_signature *signature;
+	uint64_t frame, object;
+	size_t at;
+
+	signature = pool_match_thread_use(&frames, &at);
+	if (!signature || thread_frame(target, &to->top, stack->at[at], &frame) ||
+	    thread_local_object(target, &observed->config, frame, 0, &object) ||
+	    pool_of_argument(target, signature, &object))
+		return;
+	to->uses = true;
+	to->pool = row_of(looks, signature, object);
+	to->slot = frame + target->layout.frame_locals;
+	to->mark = mark_at(target, to->slot);
+}
+
 /* Which pool a thread at `top` waits for; it may be none. */
 static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct thread_top *top,
 		      struct thread_stack *stack, struct thread_memory *to)
@@ -99,7 +134,6 @@ static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct th
 	const struct target *target = observed->target;
 	const struct pool_signature *signature;
 	struct pool_frames frames;
-	struct pool_row *row;
 	uint64_t frame, object = 0;
 	size_t at;
 
@@ -108,15 +142,14 @@ static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct th
 		return;
 	frames = frames_of(stack);
 	signature = pool_match_thread(&frames, &at);
-	if (!signature)
+	if (!signature) {
+		find_used(looks, stack, to);
 		return;
+	}
 	if (thread_frame(target, top, stack->at[at], &frame) ||
 	    thread_local_object(target, &observed->config, frame, 0, &object))
 		object = 0;
-	to->pool = pools_row(&looks->observation->window.pools, observed->pid, signature, object);
-	row = pools_at(&looks->observation->window.pools, to->pool);
-	if (row && !row->name)
-		row->name = pool_thread_name(target, object);
+	to->pool = row_of(looks, signature, object);
 	to->slot = slot_of(target, stack, top, at);
 	to->mark = mark_at(target, to->slot);
 	to->site = pool_looks_site(&frames);
@@ -183,12 +216,14 @@ static size_t look_at_all(struct pool_looks *looks, struct waiting_look *room,
 		struct thread_memory *now = &room->now[kept];
 
 		if (!room->tops[i].code ||
-		    !pool_thread_waits(code_cache_get(observed->view.codes, room->tops[i].code,
-						      0)) ||
+		    !pool_thread_may_match(code_cache_get(observed->view.codes,
+							  room->tops[i].code, 0)) ||
 		    !look_at(looks, room, (size_t)i, now))
 			continue;
 		kept++;
-		if (!now->pool || waiting == max)
+		if (now->uses)
+			pool_looks_used(looks, now->pool);
+		if (!now->pool || now->uses || waiting == max)
 			continue;
 		waits[waiting++] = (struct thread_wait){
 			.root = now->root, .root_serial = now->root_serial,
@@ -207,7 +242,7 @@ static size_t waited_before(const struct pool_memory *memory, struct thread_wait
 	size_t count = 0;
 
 	for (size_t i = 0; i < memory->thread_count && count < max; i++)
-		if (memory->threads[i].pool)
+		if (memory->threads[i].pool && !memory->threads[i].uses)
 			waits[count++] = (struct thread_wait){
 				.root = memory->threads[i].root,
 				.root_serial = memory->threads[i].root_serial };

@@ -68,6 +68,17 @@
 	.counts[0].in_use = { INT(size_), LESS_LENGTH("pool.queue") }, \
 	.counts[0].waiting = { LENGTH("pool.not_empty._waiters") }
 
+/* This one raises when it is empty. */
+#define PLAIN_REDIS(file_, in_thread, ...) \
+	{ \
+		.kind = "redis", .class = POOL_DATABASE, .use = true, .thread = in_thread, \
+		.file = file_, .qualname = "Redis.execute_command", \
+		.reach = REACH_CLIENT, .path = "connection_pool", .type = "ConnectionPool", \
+		.beneath = { "/redis/", __VA_ARGS__ }, \
+		.counts[0].size = { LIMIT("max_connections") }, \
+		.counts[0].in_use = { LENGTH("_in_use_connections") }, \
+	}
+
 /* Only those that have a bound know how many there are. */
 #define SEMAPHORE(name, path, bound) \
 	{ \
@@ -142,15 +153,8 @@ const struct pool_signature pool_table[] = {
 		.file = "redis/connection.py", .qualname = "BlockingConnectionPool.get_connection",
 		.beneath = { THREADING, STDLIB_QUEUE }, FILLED_QUEUE("max_connections"),
 	},
-	{
-		/* this one raises when it is empty */
-		.kind = "redis", .class = POOL_DATABASE, .use = true,
-		.file = "redis/asyncio/client.py", .qualname = "Redis.execute_command",
-		.reach = REACH_CLIENT, .path = "connection_pool", .type = "ConnectionPool",
-		.beneath = { "/redis/", ASYNCIO, "/async_timeout/" },
-		.counts[0].size = { LIMIT("max_connections") },
-		.counts[0].in_use = { LENGTH("_in_use_connections") },
-	},
+	PLAIN_REDIS("redis/asyncio/client.py", false, ASYNCIO, "/async_timeout/"),
+	PLAIN_REDIS("redis/client.py", true, "/ssl.py"),
 	{
 		/* several may be given one that is being opened; the second is before 1.0 */
 		.kind = "httpx", .class = POOL_HTTP, .means_full = true,

@@ -28,7 +28,7 @@ struct pool_signature {
 	const char *path, *type;	/* for REACH_CLIENT: from there to the pool, which is one */
 	bool means_full;
 	bool bounded;	/* one without a size is no pool */
-	bool thread;	/* threads wait for it: in threading.Condition.wait() */
+	bool thread;	/* it is of threads, which wait in threading.Condition.wait() */
 	bool use;	/* nobody ever waits for it: the frame is of one who has what it gives */
 	struct pool_counts counts[POOL_VARIANTS];
 };

@@ -161,17 +161,33 @@ const struct pool_signature *pool_match_use(const struct pool_frames *frames, si
 	return match(frames, false, true, ret_frame);
 }
 
-bool pool_thread_waits(const struct code_info *code)
+static bool thread_waits(const struct code_info *code)
 {
-	return code && !strcmp(code->qualname, "Condition.wait") &&
+	return !strcmp(code->qualname, "Condition.wait") &&
 	       text_ends_with(code->file, "/threading.py");
+}
+
+bool pool_thread_may_match(const struct code_info *code)
+{
+	if (!code || thread_waits(code))
+		return code != NULL;
+	for (size_t r = 0; r < pool_table_size; r++)
+		if (pool_table[r].thread && pool_table[r].use && is_beneath(&pool_table[r], code))
+			return true;
+	return false;
 }
 
 const struct pool_signature *pool_match_thread(const struct pool_frames *frames, size_t *ret_frame)
 {
-	return frames->count && pool_thread_waits(frames->items[0].code)
+	return frames->count && thread_waits(frames->items[0].code)
 		       ? match(frames, true, false, ret_frame)
 		       : NULL;
+}
+
+const struct pool_signature *pool_match_thread_use(const struct pool_frames *frames,
+						   size_t *ret_frame)
+{
+	return match(frames, true, true, ret_frame);
 }
 
 uint64_t pool_queue(struct task_watch *watch, const struct task_info *task,
@@ -182,6 +198,21 @@ uint64_t pool_queue(struct task_watch *watch, const struct task_info *task,
 	for (size_t i = 0; seen->signature->reach == REACH_ENGINE && i < seen->frame; i++)
 		if (text_ends_with(frames->items[i].code->file, ASYNCIO "queues.py"))
 			return task_frame_local(watch, task, frames->at[i], 0, &queue) ? 0 : queue;
+	return 0;
+}
+
+int pool_of_argument(const struct target *target, const struct pool_signature *signature,
+		     uint64_t *object)
+{
+	const struct py_reader *py = &target->py;
+
+	if (signature->reach == REACH_CLIENT && *object &&
+	    py_instance_path(py, *object, signature->path, object))
+		*object = 0;
+	if (signature->type && !(*object && py_is(py, *object, signature->type)))
+		return -ENOENT;
+	if (signature->bounded && pool_read(py, signature, *object).size < 0)
+		return -ENOENT;
 	return 0;
 }
 
@@ -196,9 +227,6 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 	seen->call = task_frame_object(watch, task, frame);
 	if (seen->signature->reach != REACH_ENGINE) {
 		error = task_frame_local(watch, task, frame, 0, &seen->object);
-		if (!error && seen->signature->reach == REACH_CLIENT)
-			error = py_instance_path(&target->py, seen->object, seen->signature->path,
-						 &seen->object);
 	} else {
 		error = reach_engine(watch, target, config, task, frame, &seen->object);
 		if (!error)
@@ -207,11 +235,7 @@ int pool_reach(struct task_watch *watch, const struct target *target,
 	}
 	if (error)
 		seen->object = 0;
-	if (seen->signature->type &&
-	    !(seen->object && py_is(&target->py, seen->object, seen->signature->type)))
-		return -ENOENT;
-	if (seen->signature->bounded &&
-	    pool_read(&target->py, seen->signature, seen->object).size < 0)
+	if (pool_of_argument(target, seen->signature, &seen->object))
 		return -ENOENT;
 	return error == -EAGAIN ? error : 0;
 }

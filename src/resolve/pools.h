@@ -59,8 +59,19 @@ const struct pool_signature *pool_match_use(const struct pool_frames *frames, si
 /* The same for the stack of a thread; its pool is the first argument of that frame. */
 const struct pool_signature *pool_match_thread(const struct pool_frames *frames, size_t *ret_frame);
 
-/* Is this the innermost frame of a thread that waits? */
-bool pool_thread_waits(const struct code_info *code);
+/* The same for one that has what a pool of pool_match_use() gives. */
+const struct pool_signature *pool_match_thread_use(const struct pool_frames *frames,
+						   size_t *ret_frame);
+
+/* May this be the innermost frame of a thread that one of those two finds? */
+bool pool_thread_may_match(const struct code_info *code);
+
+/*
+ * From the first argument of a match's frame to its pool, which *object becomes; 0: there is
+ * no way.  0; -ENOENT: it is none.
+ */
+int pool_of_argument(const struct target *target, const struct pool_signature *signature,
+		     uint64_t *object);
 
 /*
  * The pool of a match; -EAGAIN: the task has gone on; -ENOENT: it is none.  `config` is

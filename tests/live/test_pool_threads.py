@@ -97,6 +97,19 @@ def test_a_pool_that_suffices(service, name):
     assert [pool for pool in run.report["pools"] if pool["kind"] == KIND_OF.get(name, name)] == []
 
 
+@pytest.mark.parametrize("callers", [1, CALLERS])
+def test_a_pool_that_nobody_waits_for(service, callers):
+    """It raises when it is empty: its numbers are said, and nothing else."""
+    run, findings, said = observed(service, [f"/plain_redis/{HELD_MS}"] * callers)
+    own = said["plain_redis"]
+    (pool,) = run.report["pools"]
+    assert (pool["kind"], pool["name"]) == ("redis", "ConnectionPool")
+    assert (pool["size"], pool["in_use_max"]) == (own["size"], own["in_use"])
+    assert (own["size"], own["in_use"]) == (SIZE, min(callers, SIZE))
+    assert (pool["waiters_max"], pool["wait_ms"]["count"]) == (0, 0)
+    assert findings == []
+
+
 def test_threads_that_only_wait_for_connections(service):
     """Four threads, two of them with a connection: more of them would wait, too."""
     paths = [f"/sqlalchemy/{HELD_MS}"] * CALLERS

@@ -305,6 +305,32 @@ static void test_match_use(void **state)
 	assert_int_equal(frame, 3);
 	assert_false(pool_wait_means_full(signature));
 	assert_null(pool_match(&task, &of, &frame));
+	assert_null(pool_match_thread_use(&of, &frame));
+}
+
+static void test_match_thread_use(void **state)
+{
+	static const struct chain command[] = {
+		{ "/usr/lib/python3.12/ssl.py", "SSLSocket.recv_into" },
+		{ PLACES "/redis/_parsers/socket.py", "SocketBuffer._read_from_socket" },
+		{ PLACES "/redis/connection.py", "AbstractConnection.read_response" },
+		{ PLACES "/redis/client.py", "Redis.execute_command" }, APP, { 0 } };
+	struct pool_frames of = chain_of(command);
+	const struct pool_signature *signature;
+	size_t frame;
+
+	(void)state;
+	signature = pool_match_thread_use(&of, &frame);
+	assert_non_null(signature);
+	assert_int_equal(frame, 3);
+	assert_true(pool_of_threads(signature));
+	assert_false(pool_wait_means_full(signature));
+	for (size_t i = 0; i < 4; i++)
+		assert_true(pool_thread_may_match(of.items[i].code));
+	assert_false(pool_thread_may_match(of.items[4].code));
+	assert_false(pool_thread_may_match(NULL));
+	assert_null(pool_match_thread(&of, &frame));
+	assert_null(pool_match_use(&of, &frame));
 }
 
 /* ---- numbers ------------------------------------------------------------------ */
@@ -634,7 +660,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_match),
 		cmocka_unit_test(test_match_thread),
-		cmocka_unit_test(test_match_use),
+		cmocka_unit_test(test_match_use), cmocka_unit_test(test_match_thread_use),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_limiters),
 		cmocka_unit_test(test_hosts),

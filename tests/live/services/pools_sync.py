@@ -45,6 +45,8 @@ def note_all():
     own = Pools.redis
     sampled.note("redis", own.max_connections, own.max_connections - own.pool.qsize(),
          len(own.pool.not_empty._waiters))  # fmt: skip
+    own = Pools.plain_redis
+    sampled.note("plain_redis", own.max_connections, len(own._in_use_connections), 0)
     for name, client in (("pymongo", Pools.pymongo), ("motor", Pools.motor.delegate)):
         for server in client._topology._servers.values():
             own = server.pool
@@ -68,6 +70,7 @@ async def lifespan(_app):
         Pools.psycopg = enter(ConnectionPool(DSN, min_size=SIZE, max_size=SIZE, name="ledger"))
         Pools.psycopg.wait()
         Pools.redis = redis.BlockingConnectionPool(max_connections=SIZE, timeout=20, **REDIS)
+        Pools.plain_redis = redis.ConnectionPool(max_connections=SIZE, **REDIS)
         limits = httpx.Limits(max_connections=SIZE)
         Pools.httpx = enter(httpx.Client(base_url=UPSTREAM, limits=limits, timeout=30))
         Pools.requests = enter(requests.Session())
@@ -116,6 +119,12 @@ async def from_psycopg(ms: int):
 @app.get("/redis/{ms}")
 def from_redis(ms: int):
     redis.Redis(connection_pool=Pools.redis).blpop("nothing", timeout=ms / 1e3)  # redis
+
+
+@app.get("/plain_redis/{ms}")
+def from_plain_redis(ms: int):
+    with contextlib.suppress(redis.exceptions.ConnectionError):
+        redis.Redis(connection_pool=Pools.plain_redis).blpop("nothing", timeout=ms / 1e3)
 
 
 @app.get("/pymongo/{ms}")
