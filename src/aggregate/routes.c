@@ -129,6 +129,7 @@ struct route_stats *routes_add(struct route_rows *rows, const struct served_requ
 	/* a gap of what was seen before the end says nothing about lengths */
 	if (request->arrival_unknown)
 		return row;
+	row->from_read += request->from_read;
 	if (distribution_add(&row->latency, latency))
 		return NULL;
 	if (request->first_byte_ns > request->start_ns &&

@@ -45,7 +45,7 @@ struct route_await {
 struct route_stats {
 	const char *route, *method;
 	bool folded, websocket;
-	uint64_t requests, errors, aborted, ongoing;
+	uint64_t requests, errors, aborted, ongoing, from_read;
 	struct {
 		unsigned code;
 		uint64_t count;

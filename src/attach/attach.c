@@ -349,6 +349,11 @@ int attach_ring_fd(const struct attachment *a)
 	return bpf_map__fd(a->skeleton->maps.events);
 }
 
+bool attach_sees_arrivals(const struct attachment *a)
+{
+	return a->links[PROBE_TCP_SEGMENT] != NULL;
+}
+
 const char *attach_missing(const struct attachment *a, size_t index)
 {
 	return index < a->missing_count ? a->missing[index] : NULL;

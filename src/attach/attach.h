@@ -113,6 +113,9 @@ int attach_ring_fd(const struct attachment *attachment);
 /* One line for each probe that could not be had, and what is lost without it; NULL at the end. */
 const char *attach_missing(const struct attachment *attachment, size_t index);
 
+/* Are bytes seen when they arrive in a socket? */
+bool attach_sees_arrivals(const struct attachment *attachment);
+
 /* Seconds spent in the probes when the kernel counts it, else negative. */
 double attach_kernel_seconds(const struct attachment *attachment);
 

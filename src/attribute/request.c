@@ -296,7 +296,8 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 		.pid = request->pid, .tid = request->tid, .identity = request->identity,
 		.route = request->route, .status = request->status,
 		.websocket = request->websocket, .aborted = aborted, .ongoing = ongoing,
-		.arrival_unknown = request->arrival_unknown, .start_ns = request->start_ns,
+		.arrival_unknown = request->arrival_unknown,
+		.from_read = request->from_read, .start_ns = request->start_ns,
 		.first_byte_ns = request->first_byte_ns, .end_ns = end_ns,
 		.messages_in = request->messages_in, .messages_out = request->messages_out,
 	};
@@ -313,6 +314,9 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 	if (ongoing && request->timeline.ready_ns && request->timeline.unread)
 		timeline_add(&request->timeline, PART_behind_others, NULL,
 			     request->timeline.ready_ns, end_ns);
+	/* the steps that held it up may have been its own */
+	if (request->from_read && !request->identity)
+		timeline_forget(&request->timeline, PART_behind_others);
 	if (timeline_split(&request->timeline, request->start_ns, end_ns, &parts))
 		tracker->counts.forgotten++;
 	memcpy(served.parts, parts.ns, sizeof(served.parts));

@@ -42,7 +42,8 @@ struct served_request {
 	bool websocket;		/* the session; its length is no latency */
 	bool aborted;		/* the connection was closed before the end */
 	bool ongoing;		/* the window ended before it did */
-	bool arrival_unknown;	/* starts when it was read */
+	bool arrival_unknown;	/* starts when it was read, some time after it arrived */
+	bool from_read;		/* the same where nothing ever tells when */
 	uint64_t start_ns, first_byte_ns, end_ns;
 	uint64_t parts[PART_COUNT];	/* add up to end_ns - start_ns */
 	const struct time_span *behind;	/* in order; borrowed during the call */

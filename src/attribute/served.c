@@ -68,10 +68,11 @@ struct open_request *served_begin(const struct served_io *it, uint64_t offset)
 		request->start_ns = io->opened_ns; /* they came with the handshake */
 	if (!request->start_ns) {
 		request->start_ns = it->event->time_ns;
-		request->arrival_unknown = true;
+		request->from_read = io->family == FD_UNIX || it->tracker->no_arrivals;
+		request->arrival_unknown = !request->from_read;
 	}
 	request->tid = io->loop >= 0 ? (pid_t)it->event->tid : 0;
-	if (!request->arrival_unknown)
+	if (!request->arrival_unknown && !request->from_read)
 		timeline_ready(&request->timeline, request->start_ns, io->arrived_busy_ns, 0,
 			       true);
 	queue_add(it->connection, request);

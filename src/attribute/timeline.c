@@ -278,6 +278,16 @@ void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_
 	timeline->unread = unread;
 }
 
+void timeline_forget(struct timeline *timeline, enum time_part part)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < timeline->spans.count; i++)
+		if (timeline->spans.items[i].part != part)
+			timeline->spans.items[kept++] = timeline->spans.items[i];
+	timeline->spans.count = kept;
+}
+
 int timeline_merge(struct timeline *timeline, struct timeline *from)
 {
 	for (size_t i = 0; i < from->spans.count; i++) {

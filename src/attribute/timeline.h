@@ -122,6 +122,9 @@ int timeline_left(struct timeline *timeline, pid_t pid, pid_t tid, uint64_t at_n
 void timeline_ready(struct timeline *timeline, uint64_t since_ns, uint64_t busy_ns, uint64_t seq,
 		    bool unread);
 
+/* Forgets what was said of one part. */
+void timeline_forget(struct timeline *timeline, enum time_part part);
+
 /* Moves the spans of another one (of the same request) over. 0 or -ENOMEM. */
 int timeline_merge(struct timeline *timeline, struct timeline *from);
 

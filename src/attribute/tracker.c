@@ -24,6 +24,11 @@ struct tracker *tracker_new(const struct tracker_sink *sink)
 	return tracker;
 }
 
+void tracker_no_arrivals(struct tracker *tracker)
+{
+	tracker->no_arrivals = true;
+}
+
 static void connection_free(struct tracker *tracker, struct connection *connection)
 {
 	while (connection->queue) {

@@ -34,6 +34,12 @@ struct tracker *tracker_new(const struct tracker_sink *sink);
 void tracker_free(struct tracker *tracker);
 
 /*
+ * Nothing will tell when bytes arrive: requests are timed from when they are read, as those
+ * of Unix sockets always are.
+ */
+void tracker_no_arrivals(struct tracker *tracker);
+
+/*
  * Takes an event.  `activity` is what attribute_event() made of it, NULL for kinds
  * that it does not know; `routes` is the process's.  Others than those about
  * requests and connections are legal.  0 or -ENOMEM.

@@ -37,7 +37,7 @@ struct open_request {
 	uint16_t path_length;
 	unsigned status;
 	uint64_t start_ns, first_byte_ns;
-	bool arrival_unknown, websocket, body_done, started;
+	bool arrival_unknown, from_read, websocket, body_done, started;
 	bool upgrade;			/* asks for a websocket */
 	uint64_t last_receive_ns, last_send_ns;
 	uint64_t stuck_ns;		/* the client does not read since; 0: it does */
@@ -107,6 +107,7 @@ struct tracker {
 	struct open_request *requests;	/* those with an identity */
 	struct step_log steps;
 	struct call_origin origins[MAX_ORIGINS];
+	bool no_arrivals;	/* nothing tells when bytes arrive */
 	uint64_t last_token;
 	size_t orphans;
 	pid_t logging[LS_MAX_PROCESSES];	/* servers whose log was seen; 0: none */

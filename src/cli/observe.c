@@ -246,6 +246,8 @@ int observation_open(const struct observe_options *options, struct observation *
 	observation->start_realtime_ns = realtime_ns();
 	for (size_t i = 0; attach_missing(observation->attachment, i); i++)
 		log_warn("%s", attach_missing(observation->attachment, i));
+	if (!attach_sees_arrivals(observation->attachment))
+		tracker_no_arrivals(observation->tracker);
 	*ret_observation = observation;
 	return 0;
 }

@@ -178,6 +178,7 @@ struct route_summary {
 	bool folded;
 	uint64_t requests, errors, aborted;
 	uint64_t ongoing;		/* had not ended when the window did; in no other number */
+	uint64_t from_read;		/* of `latency`: from when they were read, not arrived */
 	struct status_count *statuses;	/* owned, by code */
 	size_t status_count;
 	struct summary latency, first_byte;

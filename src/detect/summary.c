@@ -95,7 +95,7 @@ static int fill_route(const struct detect_input *input, const struct report *rep
 	*to = (struct route_summary){
 		.route = row->route, .method = row->method, .folded = row->folded,
 		.requests = row->requests, .errors = row->errors, .aborted = row->aborted,
-		.ongoing = row->ongoing,
+		.ongoing = row->ongoing, .from_read = row->from_read,
 		.loop_share = busy_ns ? (double)own / (double)busy_ns : -1,
 	};
 	distribution_summary(&row->latency, &to->latency);

@@ -86,6 +86,7 @@ static void put_route(struct builder *builder, cJSON *routes, const struct repor
 	put_number(builder, object, "errors", route->errors);
 	put_number(builder, object, "aborted", route->aborted);
 	put_number(builder, object, "ongoing", route->ongoing);
+	put_number(builder, object, "from_read", route->from_read);
 	status = put_object(builder, object, "status");
 	for (size_t i = 0; i < route->status_count; i++) {
 		/* Without a response there is none; `aborted` counts those. */

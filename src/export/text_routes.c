@@ -150,6 +150,21 @@ static void put_routes(struct page *page, const struct report *report,
 	end_section(page, &table, shown, selection->route_count);
 }
 
+static void put_from_read(struct page *page, const struct selection *selection)
+{
+	char line[160], number[NUMBER_BYTES];
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < selection->route_count; i++)
+		count += selection->routes[i]->from_read;
+	if (!count)
+		return;
+	snprintf(line, sizeof(line), "%s requests are timed from when they were read: nothing "
+		 "tells when they arrived", format_number(count, number));
+	page_put(page, STYLE_DIM, line);
+	fputs("\n\n", page->out);
+}
+
 static uint64_t whole_of(const struct route_summary *route)
 {
 	uint64_t whole = 0;
@@ -388,6 +403,7 @@ void text_routes(struct page *page, const struct report *report,
 	static const struct table_column middleware[] = CALLABLE_COLUMNS("middleware");
 
 	put_routes(page, report, selection, limits->routes);
+	put_from_read(page, selection);
 	put_awaits(page, selection, limits->awaits);
 	put_websockets(page, selection, limits->websockets);
 	put_dependencies(page, selection, limits->dependencies);

@@ -169,6 +169,12 @@ def listening(port):
         return probe.connect_ex((HOST, port)) == 0
 
 
+def listening_at(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(path)) == 0
+
+
 def thread_stat(pid, name, tid=None):
     """One number of /proc/PID/task/TID/stat by the name that proc(5) gives it."""
     names = {"minflt": 7, "majflt": 9, "utime": 11, "stime": 12, "starttime": 19}
@@ -185,6 +191,7 @@ class Service:
     arguments    more for uvicorn, such as "--workers", 2
     env          more environment; LOOPSCOPE_TRUTH is set
     cpu          the CPU it is kept on
+    unix         it listens at its `socket`, a path, and on no port
     prefix       a command to start it with, such as ("taskset", "-c", "0")
     """
 
@@ -199,6 +206,7 @@ class Service:
         cpu=None,
         prefix=(),
         app_folder=SERVICES,
+        unix=False,
     ):
         self.app = app
         self.loop = loop
@@ -207,6 +215,7 @@ class Service:
         self.cpu = cpu
         self.prefix = list(prefix)
         self.app_folder = Path(app_folder)
+        self.unix = unix
         self.more_env = env or {}
         self.process = None
         self.port = None
@@ -247,8 +256,12 @@ class Service:
         env |= {name: str(value) for name, value in self.more_env.items()}
         for attempt in range(3):
             self.port = free_port()
-            uvicorn = ["-m", "uvicorn", self.app, "--app-dir", where, "--host", HOST]
-            uvicorn += ["--port", str(self.port), "--loop", self.loop, "--no-access-log"]
+            uvicorn = ["-m", "uvicorn", self.app, "--app-dir", where]
+            if self.unix:
+                uvicorn += ["--uds", f"{self.folder}/socket"]
+            else:
+                uvicorn += ["--host", HOST, "--port", str(self.port)]
+            uvicorn += ["--loop", self.loop, "--no-access-log"]
             uvicorn += ["--log-level", "warning", *self.arguments]
             command = self.prefix + self.interpreter.command(*uvicorn)
             with self._outside("output").open("wb") as output:
@@ -263,7 +276,7 @@ class Service:
             if self.cpu is not None:
                 os.sched_setaffinity(self.process.pid, {self.cpu})
             wait_until(
-                lambda: self.process.poll() is not None or listening(self.port),
+                lambda: self.process.poll() is not None or self._listens(),
                 START_SECONDS,
                 f"{self.app} on port {self.port}: {self.output}",
             )
@@ -272,9 +285,16 @@ class Service:
             if "address already in use" not in self.output or attempt == 2:
                 raise RuntimeError(f"{self.app} ended: {self.output}")
 
+    def _listens(self):
+        return listening_at(self.socket) if self.unix else listening(self.port)
+
     @property
     def pid(self):
         return self.process.pid
+
+    @property
+    def socket(self):
+        return self._outside("socket")
 
     @property
     def output(self):

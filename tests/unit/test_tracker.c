@@ -257,6 +257,50 @@ static void test_response_alone(void **state)
 	assert_true(world->requests[0].arrival_unknown);
 }
 
+/* Where nothing ever tells when bytes arrive, reading them is the beginning. */
+static void test_without_arrivals(void **state)
+{
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 0, 110 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 7, 120 * MS);
+	assert_true(world->requests[0].arrival_unknown);
+	assert_false(world->requests[0].from_read);
+	tracker_no_arrivals(world->tracker);
+	receive(world, 1, ROLE_SERVER, GET, 0, 210 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 8, 220 * MS);
+	assert_int_equal(world->request_count, 2);
+	assert_false(world->requests[1].arrival_unknown);
+	assert_true(world->requests[1].from_read);
+	assert_int_equal(world->requests[1].start_ns, 210 * MS);
+	assert_int_equal(world->requests[1].end_ns, 220 * MS);
+	/* but what did arrive is timed from then on */
+	receive(world, 1, ROLE_SERVER, GET, 300 * MS, 310 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 9, 320 * MS);
+	assert_false(world->requests[2].from_read);
+	assert_int_equal(world->requests[2].start_ns, 300 * MS);
+}
+
+/* The steps that held up a request which nothing tells of may have been its own. */
+static void test_held_up_by_whom(void **state)
+{
+	struct world *world = *state;
+
+	tracker_no_arrivals(world->tracker);
+	for (uint64_t i = 0; i < 2; i++) {
+		uint64_t base = (100 + 200 * i) * MS;
+
+		world->busy_ns = base;
+		receive(world, 1, ROLE_SERVER, GET, 0, base);
+		world->busy_ns = base + 100 * MS;
+		message(world, 1, ROLE_SERVER, OK "body", i * 7, base + 100 * MS);
+	}
+	assert_int_equal(world->request_count, 2);
+	assert_int_equal(world->requests[0].identity, 0);
+	assert_int_equal(world->requests[0].parts[PART_behind_others], 0);
+	assert_int_equal(world->requests[1].parts[PART_behind_others], 99 * MS);
+}
+
 static void test_call_of_a_request(void **state)
 {
 	struct world *world = *state;
@@ -537,7 +581,8 @@ int main(void)
 		TEST(test_parts_beyond_what_is_kept), TEST(test_keep_alive),
 		TEST(test_pipelined), TEST(test_closed_in_the_middle),
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
-		TEST(test_response_alone), TEST(test_call_of_a_request),
+		TEST(test_response_alone), TEST(test_without_arrivals),
+		TEST(test_held_up_by_whom), TEST(test_call_of_a_request),
 		TEST(test_orphan_is_joined), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),

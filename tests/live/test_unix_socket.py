@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that listen at a Unix socket: what arrives there is seen when it is read."""
+
+import http.client
+import socket
+import time
+from contextlib import closing
+
+import pytest
+from harness import attached
+from test_requests import adds_up
+from venvs import SERVERS, rows_of
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def timed(connection, path):
+    """Milliseconds of a GET."""
+    began = time.monotonic()
+    connection.request("GET", path)
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 200
+    return (time.monotonic() - began) * 1e3
+
+
+@pytest.mark.parametrize("server", [SERVERS[0], SERVERS[3], SERVERS[4]], ids=str)
+def test_behind_a_unix_socket(server):
+    """Nothing tells when a request arrived: what is read is timed from then on, and said so."""
+    paths = {
+        "GET /items": ("/items", None),
+        "GET /sleep/{ms}": ("/sleep/160", "timer_wait"),
+        "GET /burn/{ms}": ("/burn/160", "loop_cpu"),
+        "GET /block/{ms}": ("/block/160", "loop_blocked"),
+    }
+    # It writes where no frame tells for whom, and there is no client's port that would.
+    known = server.packages != "uvloop-0.21"
+    with server.service(unix=True) as service:
+        with closing(UnixConnection(service.socket)) as connection:
+            timed(connection, "/items")
+            with attached(service) as run:
+                took = {
+                    name: [timed(connection, path) for _ in range(3)]
+                    for name, (path, _) in paths.items()
+                }
+    assert (run.status, run.stderr) == (0, "")
+    rows = rows_of(run)
+    assert set(rows) == set(paths)
+    assert all(finding["victims"] == [] for finding in run.report["findings"])
+    for name, (_, part) in paths.items():
+        row = rows[name]
+        assert row["requests"] == row["from_read"] == row["latency_ms"]["count"] == 3
+        assert row["status"] == {"200": 3}
+        assert row["latency_ms"]["max"] <= max(took[name])
+        adds_up(name, row)
+        if part:
+            assert row["latency_ms"]["min"] >= 159
+            part = part if known else "other_wait"
+            assert row["time_ms"][part] >= 0.7 * 3 * 160, (name, row["time_ms"])
