@@ -11,6 +11,7 @@
 #include "aggregate/distribution.h"
 #include "aggregate/slow_log.h"
 #include "attribute/pool_wait.h"
+#include "base/pace.h"
 #include "resolve/pools.h"
 
 #define POOLS_MAX 1024		/* rows; further ones are not kept, but counted */
@@ -54,8 +55,7 @@ struct pool_row {
 	struct pool_holder holders[POOL_HOLDERS];
 	size_t holder_count;
 	uint64_t lost;		/* waits from places beyond POOL_SITES */
-	uint64_t read_ns, threads_ns;	/* when it is to be looked at again */
-	uint64_t threads_cost_ns;	/* of the last look at its threads */
+	struct pace reads, holders_looked_for;
 };
 
 struct pool_rows {

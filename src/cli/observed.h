@@ -6,6 +6,7 @@
 #include "aggregate/window.h"
 #include "attribute/attribute.h"
 #include "attribute/tracker.h"
+#include "base/pace.h"
 #include "cli/observe.h"
 #include "collect/collect.h"
 #include "discover/target.h"
@@ -34,8 +35,6 @@ struct observed_loop {
 	uint64_t interval_ns;
 };
 
-#define SNAPSHOT_COSTS 4
-
 struct observed {
 	pid_t pid;
 	uint64_t start_time_ns;
@@ -48,9 +47,7 @@ struct observed {
 	struct role_scan scan;
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
 	struct pool_memory *pools;	/* owned; the same */
-	uint64_t snapshot_ns;		/* when the next one is due */
-	uint64_t snapshot_costs[SNAPSHOT_COSTS];	/* of the last ones */
-	unsigned snapshots;	/* ever taken */
+	struct pace snapshots;
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop *loops;	/* owned */

@@ -4,8 +4,8 @@
 #include "base/units.h"
 #include "cli/pool_looks.h"
 
-#define LOCK_PAUSE_NS (20 * NS_PER_MS)	/* the holder of one lock is looked for so often */
-#define LOCK_SHARE 200		/* of its cost: half a percent of a CPU */
+/* The holder of one lock; half a percent of a CPU. */
+static const struct pace_limits holder_pace = { .least_ns = 20 * NS_PER_MS, .share = 200 };
 
 void pool_locks_task(struct pool_looks *looks, const struct task_info *task,
 		     const struct activity *activity, const struct place *site, uint32_t pool)
@@ -29,10 +29,10 @@ void pool_locks_task(struct pool_looks *looks, const struct task_info *task,
 void pool_locks_hold(struct pool_looks *looks, struct pool_row *row, uint32_t pool)
 {
 	const struct lock_tasks *tasks = &looks->lock_tasks;
-	uint64_t start = thread_cpu_ns(), pause;
+	uint64_t start = thread_cpu_ns();
 	size_t i = 0;
 
-	if (!row->object || looks->snapshot->time_ns < row->threads_ns)
+	if (!row->object || looks->snapshot->time_ns < row->holders_looked_for.due_ns)
 		return;
 	while (i < tasks->count &&
 	       (tasks->items[i].pool == pool ||
@@ -40,6 +40,6 @@ void pool_locks_hold(struct pool_looks *looks, struct pool_row *row, uint32_t po
 		i++;
 	if (i < tasks->count)
 		pools_hold(row, &tasks->items[i].holder);
-	pause = (thread_cpu_ns() - start) * LOCK_SHARE;
-	row->threads_ns = monotonic_ns() + (pause > LOCK_PAUSE_NS ? pause : LOCK_PAUSE_NS);
+	pace_done(&row->holders_looked_for, &holder_pace, monotonic_ns(),
+		  thread_cpu_ns() - start);
 }

@@ -9,9 +9,10 @@
 #include "base/units.h"
 #include "cli/pool_threads.h"
 
-#define READ_PAUSE_NS (20 * NS_PER_MS)	/* numbers of one pool are read at most so often */
-#define READ_SHARE 200		/* of its cost: half a percent of a CPU */
 #define QUEUE_KNOWN_NS NS_PER_S
+
+/* The numbers of one pool; half a percent of a CPU. */
+static const struct pace_limits read_pace = { .least_ns = 20 * NS_PER_MS, .share = 200 };
 
 struct place pool_looks_site(const struct pool_frames *frames)
 {
@@ -212,9 +213,9 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned waiting)
 {
 	struct pool_numbers numbers;
-	uint64_t start = monotonic_ns(), pause;
+	uint64_t now = monotonic_ns(), start = thread_cpu_ns();
 
-	if (start < row->read_ns) {
+	if (now < row->reads.due_ns) {
 		pools_note(row, &row->last, waiting);
 		return;
 	}
@@ -223,8 +224,7 @@ static void read_pool(struct pool_looks *looks, struct pool_row *row, unsigned w
 	else
 		numbers = pool_read(&looks->observed->target->py, row->signature, row->object);
 	pools_note(row, &numbers, waiting);
-	pause = (monotonic_ns() - start) * READ_SHARE;
-	row->read_ns = start + (pause > READ_PAUSE_NS ? pause : READ_PAUSE_NS);
+	pace_done(&row->reads, &read_pace, now, thread_cpu_ns() - start);
 }
 
 void pool_looks_not_holding(struct pool_looks *looks, uint64_t request)

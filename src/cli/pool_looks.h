@@ -41,8 +41,8 @@ struct pool_memory {
 		uint64_t since_ns;	/* no earlier than that */
 	} threads[LOOK_THREADS];
 	size_t thread_count;
-	uint64_t threads_ns, threads_next_ns;	/* of the last look, when the next one is due */
-	uint64_t threads_cost_ns;	/* of the last one */
+	struct pace threads_looked_at;
+	uint64_t threads_ns;	/* snapshot of the last look */
 };
 
 /* Of one snapshot of one process. */

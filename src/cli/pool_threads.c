@@ -9,12 +9,12 @@
 #include "base/mem.h"
 #include "base/units.h"
 
-#define WAITING_PAUSE_NS (10 * NS_PER_MS)	/* threads that wait are looked for so often */
-#define WAITING_SHARE 100	/* of its cost: one percent of a CPU */
-#define HOLD_PAUSE_NS (50 * NS_PER_MS)	/* the same for what the others do, for each pool */
-#define HOLD_SHARE 200
 #define HOLD_AT_ONCE 8
 #define FLOAT_VALUE 16		/* Include/cpython/floatobject.h: behind the object's head */
+
+/* Threads that wait, one percent of a CPU; what the others do, for each pool. */
+static const struct pace_limits waiting_pace = { .least_ns = 10 * NS_PER_MS, .share = 100 };
+static const struct pace_limits holder_pace = { .least_ns = 50 * NS_PER_MS, .share = 200 };
 
 /* A stack, resolved; `at` says which of its records each frame is. */
 struct thread_stack {
@@ -41,19 +41,6 @@ static int walk(const struct pool_looks *looks, uint64_t tstate, struct thread_s
 static struct pool_frames frames_of(const struct thread_stack *stack)
 {
 	return (struct pool_frames){ stack->frames, stack->at, stack->count };
-}
-
-/*
- * When to look again.  What is read for the first time is known to the next look: a cost
- * counts when it lasts.
- */
-static uint64_t next_look(uint64_t start, uint64_t share, uint64_t least, uint64_t *last_cost)
-{
-	uint64_t cost = monotonic_ns() - start;
-	uint64_t pause = (cost < *last_cost ? cost : *last_cost) * share;
-
-	*last_cost = cost;
-	return start + (pause > least ? pause : least);
 }
 
 /* ---- waiting ------------------------------------------------------------------- */
@@ -253,18 +240,18 @@ size_t pool_threads_waiting(struct pool_looks *looks, struct thread_wait *waits,
 {
 	_cleanup_free_ struct waiting_look *room = NULL;
 	struct pool_memory *memory = looks->observed->pools;
-	uint64_t start = monotonic_ns();
+	uint64_t start = thread_cpu_ns();
 	size_t count;
 
-	if (looks->snapshot->time_ns < memory->threads_next_ns)
+	if (looks->snapshot->time_ns < memory->threads_looked_at.due_ns)
 		return waited_before(memory, waits, max);
 	room = malloc(sizeof(*room));
 	if (!room)
 		return 0;
 	count = look_at_all(looks, room, waits, max);
 	memory->threads_ns = looks->snapshot->time_ns;
-	memory->threads_next_ns = next_look(start, WAITING_SHARE, WAITING_PAUSE_NS,
-					    &memory->threads_cost_ns);
+	pace_done(&memory->threads_looked_at, &waiting_pace, monotonic_ns(),
+		  thread_cpu_ns() - start);
 	return count;
 }
 
@@ -355,24 +342,24 @@ void pool_threads_hold(struct pool_looks *looks, struct pool_row *row)
 {
 	_cleanup_free_ struct thread_state_ref *threads = NULL;
 	_cleanup_free_ struct thread_stack *stack = NULL;
-	uint64_t start = monotonic_ns();
+	uint64_t now = monotonic_ns(), start = thread_cpu_ns();
 	unsigned looked = 0;
 	ssize_t count;
 	size_t first;
 
-	if (looks->snapshot->time_ns < row->threads_ns)
+	if (looks->snapshot->time_ns < row->holders_looked_for.due_ns)
 		return;
 	threads = calloc(LOOK_THREADS, sizeof(*threads));
 	stack = malloc(sizeof(*stack));
 	count = threads && stack
 			? target_thread_states(looks->observed->target, threads, LOOK_THREADS)
 			: 0;
-	first = count > 0 ? (size_t)(start / NS_PER_MS) % (size_t)count : 0;
+	first = count > 0 ? (size_t)(now / NS_PER_MS) % (size_t)count : 0;
 	for (ssize_t i = 0; i < count && looked < HOLD_AT_ONCE; i++) {
 		const struct thread_state_ref *it = &threads[(first + (size_t)i) % (size_t)count];
 
 		if (is_of_executor(looks, row, it->ident))
 			looked += look_at_holder(looks, row, stack, it->tstate);
 	}
-	row->threads_ns = next_look(start, HOLD_SHARE, HOLD_PAUSE_NS, &row->threads_cost_ns);
+	pace_done(&row->holders_looked_for, &holder_pace, now, thread_cpu_ns() - start);
 }

@@ -11,12 +11,16 @@
 #include "cli/pool_looks.h"
 #include "cli/pool_threads.h"
 
-#define SNAPSHOT_NS (10 * NS_PER_MS)	/* at most so often */
-#define SNAPSHOT_SHARE 100		/* of its cost: one percent of a CPU */
 #define SNAPSHOT_AFTER_NS (8 * NS_PER_MS)	/* a request that is over by then needs none */
 #define SNAPSHOT_BUDGET_NS (5 * NS_PER_MS)
 #define SNAPSHOT_TASKS 2000
 #define SNAPSHOT_CHAIN 256
+/* One percent of a CPU; ten a second while that is too little for a moment only. */
+static const struct pace_limits snapshot_pace = {
+	.least_ns = 10 * NS_PER_MS, .share = 100, .most_ns = 100 * NS_PER_MS,
+	.credit_ns = 100 * NS_PER_MS,
+};
+
 #define MAX_WAITING 512		/* requests told apart in one snapshot */
 #define MAX_THREAD_WAITS 256	/* threads of theirs that wait for a pool */
 
@@ -147,18 +151,6 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 	}
 }
 
-/* What a snapshot costs when nothing is new to it: what is read first is known to the next. */
-static uint64_t usual_cost(struct observed *observed, uint64_t cost)
-{
-	uint64_t usual = cost;
-
-	observed->snapshot_costs[observed->snapshots++ % SNAPSHOT_COSTS] = cost;
-	for (size_t i = 0; i < SNAPSHOT_COSTS; i++)
-		if (observed->snapshot_costs[i] < usual)
-			usual = observed->snapshot_costs[i];
-	return usual;
-}
-
 static void look(struct observation *observation, struct observed *observed, uint64_t now)
 {
 	static const struct task_limits limits = {
@@ -167,7 +159,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 	};
 	const struct task_snapshot *snapshot;
 	/* a thread that waits for a CPU costs nobody anything */
-	uint64_t began = thread_cpu_ns(), of_pools = 0, pause;
+	uint64_t began = thread_cpu_ns(), of_pools = 0;
 	struct pool_looks *looks = calloc(1, sizeof(*looks));
 	struct waiting *items;
 	size_t count = 0;
@@ -205,8 +197,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 	free(items);
 	free(looks);
 	/* pools have a pace of their own */
-	pause = usual_cost(observed, thread_cpu_ns() - began - of_pools) * SNAPSHOT_SHARE;
-	observed->snapshot_ns = now + (pause > SNAPSHOT_NS ? pause : SNAPSHOT_NS);
+	pace_done(&observed->snapshots, &snapshot_pace, now, thread_cpu_ns() - began - of_pools);
 }
 
 void snapshots_tick(struct observation *observation, uint64_t now)
@@ -217,7 +208,7 @@ void snapshots_tick(struct observation *observation, uint64_t now)
 		struct observed *observed = observation->items[i];
 
 		if (!observed->ended && observed->target && observed->loop_count &&
-		    now >= observed->snapshot_ns)
+		    now >= observed->snapshots.due_ns)
 			look(observation, observed, now);
 	}
 }

@@ -159,8 +159,8 @@ static void put_from_read(struct page *page, const struct selection *selection)
 		count += selection->routes[i]->from_read;
 	if (!count)
 		return;
-	snprintf(line, sizeof(line), "%s requests are timed from when they were read: nothing "
-		 "tells when they arrived", format_number(count, number));
+	snprintf(line, sizeof(line), "%s requests timed from when read, not from arrival",
+		 format_number(count, number));
 	page_put(page, STYLE_DIM, line);
 	fputs("\n\n", page->out);
 }

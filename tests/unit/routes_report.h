@@ -110,7 +110,7 @@ static struct route_summary routes[] = {
 	  .parts = { [PART_loop_cpu] = MS(3000), [PART_behind_others] = MS(2000.5) },
 	  .loop_share = 0.1234567, .slowest = health_slowest, .slowest_count = 2,
 	  .causes = health_causes, .cause_count = 1 },
-	{ .route = "/report", .method = "POST", .requests = 9,
+	{ .route = "/report", .method = "POST", .requests = 9, .from_read = 9,
 	  .latency = SUMMARY(9, 231, 220, 230, 240, 244, 1244),
 	  .parts = { [PART_loop_cpu] = MS(10), [PART_loop_blocked] = MS(1900),
 		     [PART_client_wait] = MS(169) }, .loop_share = 0.8 },
