@@ -10,13 +10,14 @@
 
 /*
  * Tells one code object from another one at the same address: of its first
- * line, flags and the addresses of its name and line table.  Never 0.
+ * line, flags and the addresses of its file's name, its name and line table.  Never 0.
  */
-static __always_inline __u32 code_check(__u32 first_line, __u32 flags, __u64 name,
+static __always_inline __u32 code_check(__u32 first_line, __u32 flags, __u64 file, __u64 name,
 					__u64 line_table)
 {
 	__u32 hash = first_line * 0x9e3779b1u ^ flags;
 
+	hash = (hash << 13 | hash >> 19) ^ (__u32)(file >> 3) * 0x27d4eb2fu;
 	hash = (hash << 13 | hash >> 19) ^ (__u32)(name >> 3) * 0x85ebca6bu;
 	hash = (hash << 13 | hash >> 19) ^ (__u32)(line_table >> 3) * 0xc2b2ae35u;
 	return hash | 1;
@@ -58,6 +59,7 @@ static __always_inline void frame_store(struct scratch *s, const struct process_
 		return;
 	to->check = code_check(field_u32(s->code, layout->code_firstlineno - base),
 			       field_u32(s->code, 0),
+			       field_u64(s->code, layout->code_filename - base),
 			       field_u64(s->code, layout->code_name - base),
 			       field_u64(s->code, layout->code_linetable - base));
 }

@@ -74,7 +74,7 @@ uint32_t line_of_instruction(const uint8_t *table, size_t size, uint32_t first_l
 			     uint32_t unit, unsigned minor);
 
 /* The check word; the same function as the probes use (bpf/py_frames.bpf.h). */
-uint32_t code_check_word(uint32_t first_line, uint32_t flags, uint64_t name,
+uint32_t code_check_word(uint32_t first_line, uint32_t flags, uint64_t file, uint64_t name,
 			 uint64_t line_table);
 
 #endif

@@ -109,8 +109,8 @@ static struct code_raw decode(const struct py_layout *at, const uint8_t *fixed)
 		.alive = is_alive(fixed),
 	};
 
-	raw.check = code_check_word(raw.first_line, raw.flags, raw.text[TEXT_NAME],
-				    raw.line_table);
+	raw.check = code_check_word(raw.first_line, raw.flags, raw.text[TEXT_FILE],
+				    raw.text[TEXT_NAME], raw.line_table);
 	return raw;
 }
 

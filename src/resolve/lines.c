@@ -126,11 +126,12 @@ uint32_t line_of_instruction(const uint8_t *table, size_t size, uint32_t first_l
 	return lnotab_line(cursor, first_line, (uint64_t)unit * 2);
 }
 
-uint32_t code_check_word(uint32_t first_line, uint32_t flags, uint64_t name,
+uint32_t code_check_word(uint32_t first_line, uint32_t flags, uint64_t file, uint64_t name,
 			 uint64_t line_table)
 {
 	uint32_t hash = first_line * 0x9e3779b1u ^ flags;
 
+	hash = (hash << 13 | hash >> 19) ^ (uint32_t)(file >> 3) * 0x27d4eb2fu;
 	hash = (hash << 13 | hash >> 19) ^ (uint32_t)(name >> 3) * 0x85ebca6bu;
 	hash = (hash << 13 | hash >> 19) ^ (uint32_t)(line_table >> 3) * 0xc2b2ae35u;
 	return hash | 1;

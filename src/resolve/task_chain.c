@@ -329,7 +329,8 @@ static uint32_t read_check(struct task_watch *watch, uint64_t code)
 	if (size <= sizeof(bytes) && !pages_read(watch->pages, code + base, bytes, size)) {
 		memcpy(&flags, bytes, sizeof(flags));
 		memcpy(&line, bytes + at->code_firstlineno - base, sizeof(line));
-		check = code_check_word(line, flags, word_at(bytes, at->code_name - base),
+		check = code_check_word(line, flags, word_at(bytes, at->code_filename - base),
+					word_at(bytes, at->code_name - base),
 					word_at(bytes, at->code_linetable - base));
 	}
 	if (!vec_grow(&watch->checks, TASK_BATCH))

@@ -96,13 +96,14 @@ static inline uint32_t image_check(const struct image *image, uint64_t code)
 	const struct py_layout *at = &image->layout;
 	const uint8_t *bytes = image->bytes + (code - IMAGE_BASE);
 	uint32_t first_line, flags;
-	uint64_t name, table;
+	uint64_t file, name, table;
 
 	memcpy(&first_line, bytes + at->code_firstlineno, sizeof(first_line));
 	memcpy(&flags, bytes + at->code_flags, sizeof(flags));
+	memcpy(&file, bytes + at->code_filename, sizeof(file));
 	memcpy(&name, bytes + at->code_name, sizeof(name));
 	memcpy(&table, bytes + at->code_linetable, sizeof(table));
-	return code_check_word(first_line, flags, name, table);
+	return code_check_word(first_line, flags, file, name, table);
 }
 
 /* An empty image; the caller opens its memory. */

@@ -138,6 +138,20 @@ static void test_reuse(void **state)
 	assert_int_equal(info->origin, CODE_FROZEN);
 }
 
+/* Another module's code where the one before was: all but its file is the same. */
+static void test_reuse_of_another_file(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t first = image_check(&f->image, f->code), second;
+
+	assert_string_not_equal(code_cache_get(f->cache, f->code, first)->file, "/elsewhere.py");
+	image_put(&f->image, f->code + f->image.layout.code_filename,
+		  image_text(&f->image, "/elsewhere.py"), 8);
+	second = image_check(&f->image, f->code);
+	assert_int_not_equal(first, second);
+	assert_string_equal(code_cache_get(f->cache, f->code, second)->file, "/elsewhere.py");
+}
+
 /* What the allocator makes of a freed object still looks like one, but for its references. */
 static void test_freed(void **state)
 {
@@ -302,6 +316,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unusual_texts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reuse, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reuse_of_another_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_freed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_frames, setup, teardown),

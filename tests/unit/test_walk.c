@@ -26,7 +26,8 @@ static uint32_t check_word(uint64_t code)
 
 	memcpy(&line, arena + (code + layout.code_firstlineno - BASE), sizeof(line));
 	memcpy(&flags, arena + (code + layout.code_flags - BASE), sizeof(flags));
-	return code_check_word(line, flags, read64(code + layout.code_name),
+	return code_check_word(line, flags, read64(code + layout.code_filename),
+			       read64(code + layout.code_name),
 			       read64(code + layout.code_linetable));
 }
 
