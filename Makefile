@@ -15,6 +15,8 @@ NEWER_CLANG ?= $(shell for name in clang-19 clang-18 clang; do command -v $$name
 BPFTOOL ?= tools/bpftool.sh
 PREFIX ?= /usr/local
 FUZZ_TIME ?= 30
+# What the longer targets build, as many at once as there are CPUs if nobody says otherwise.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # One build directory per kind of build, so that they never mix.
 SANITIZER ?=
@@ -186,10 +188,10 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 # Set-up comes before anything that asks the compiler, hence the second make.
 test:
 	tools/setup.sh test
-	$(Q)$(MAKE) all test-programs
-	$(Q)$(MAKE) SANITIZER=address test-programs
-	$(Q)$(MAKE) SANITIZER=fuzz fuzz-programs
-	$(Q)$(MAKE) newer-probes
+	$(Q)$(MAKE) $(JOBS) all test-programs
+	$(Q)$(MAKE) $(JOBS) SANITIZER=address test-programs
+	$(Q)$(MAKE) $(JOBS) SANITIZER=fuzz fuzz-programs
+	$(Q)$(MAKE) $(JOBS) newer-probes
 	tools/run-tests.sh
 
 # Loads every probe into this kernel and prints what its verifier made of them.
@@ -198,11 +200,11 @@ check-bpf: $(BPF_TESTS:%.c=$(BUILD)/%) newer-probes
 
 # The verifier is as particular about what a newer compiler makes of them.
 newer-probes:
-	$(Q)$(MAKE) BUILD=build-clang CLANG=$(NEWER_CLANG) $(BPF_TESTS:%.c=build-clang/%)
+	$(Q)$(MAKE) $(JOBS) BUILD=build-clang CLANG=$(NEWER_CLANG) $(BPF_TESTS:%.c=build-clang/%)
 
 fuzz:
 	tools/setup.sh test
-	$(Q)$(MAKE) SANITIZER=fuzz fuzz-programs
+	$(Q)$(MAKE) $(JOBS) SANITIZER=fuzz fuzz-programs
 	FUZZ_TIME=$(FUZZ_TIME) tools/run-tests.sh fuzz
 
 setup:
@@ -225,23 +227,23 @@ format:
 
 demo:
 	tools/setup.sh demo
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) $(JOBS) all
 	tools/demo.sh
 
 bench:
 	tools/setup.sh test
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) $(JOBS) all
 	$$(tools/test-python.sh) tools/bench.py
 	$$(tools/test-python.sh) tools/bench_tasks.py
 
 lab:
 	tools/setup.sh test
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) $(JOBS) all
 	tests/lab/run.sh
 
 accuracy:
 	tools/setup.sh test
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) $(JOBS) all
 	$$(tools/test-python.sh) tests/live/accuracy.py
 
 # ---- install ---------------------------------------------------------------
@@ -256,7 +258,7 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/loopscope
 
 clean:
-	rm -rf build build-address build-undefined build-thread build-fuzz
+	rm -rf build build-address build-clang build-fuzz build-thread build-undefined
 
 -include $(BPF_OBJECTS:.o=.d) $(TEST_SKELETONS:.skel.h=.bpf.d) $(OBJECTS:.o=.d) $(MAIN_OBJECT:.o=.d) $(SUPPORT_OBJECTS:.o=.d) \
 	$(TEST_PROGRAMS:=.d) $(FUZZ_PROGRAMS:=.d)

@@ -24,6 +24,13 @@ BPF_BUILDS = ("build", "build-clang")
 PROGRAM_SECONDS = 300
 PYTEST_SECONDS = 3600
 PR_SET_CHILD_SUBREAPER = 36
+#: Files of tests that wait for most of their time and measure no costs: these two lists run
+#: side by side, then all others one after the other.
+SIDE_BY_SIDE = (
+    ("bad_input", "executors", "hang", "pools", "processes", "dump", "http2", "doctor"),
+    ("convoys", "pool_threads", "services", "stacks", "tasks", "discover", "unix_socket",
+     "names", "ready", "mysql"),
+)  # fmt: skip
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
@@ -121,33 +128,48 @@ class Result:
             self.fail(f"{test}: left a process behind: {process}")
 
 
-def run(result, test, command, seconds, env=None, echo=True):
-    """Runs one program; returns (exit status, output), None: ran out of time."""
-    print(f"== {test}", flush=True)
-    output = []
-    with tempfile.TemporaryFile("w+", errors="replace") as out:
-        process = subprocess.Popen(
+class Program:
+    """One that runs; what it prints is shown when it has ended, or (not `held`) at once."""
+
+    def __init__(self, test, command, seconds, env=None, held=True):
+        self.test = test
+        self.seconds = seconds
+        self.out = tempfile.TemporaryFile("w+", errors="replace") if held else None
+        if not held:
+            print(f"== {test}", flush=True)
+        self.process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
-            stdout=out if echo else None,
-            stderr=subprocess.STDOUT if echo else None,
+            stdout=self.out,
+            stderr=subprocess.STDOUT if held else None,
         )
+
+    def end(self, result):
+        """(exit status, output); status None: it ran out of time."""
+        output = ""
         try:
-            status = process.wait(seconds)
+            status = self.process.wait(self.seconds)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.process.kill()
+            self.process.wait()
             status = None
-        if echo:
-            out.seek(0)
-            output = out.read()
-            print(output, end="", flush=True)
-    if status is None:
-        result.fail(f"{test}: no end after {seconds} s")
+        if self.out:
+            with self.out as out:
+                out.seek(0)
+                output = out.read()
+            print(f"== {self.test}\n{output}", end="", flush=True)
+        if status is None:
+            result.fail(f"{self.test}: no end after {self.seconds} s")
+        return status, output
+
+
+def run(result, test, command, seconds, env=None):
+    """Runs one program; returns (exit status, output), None: ran out of time."""
+    done = Program(test, command, seconds, env).end(result)
     result.check_left_behind(test)
-    return status, output
+    return done
 
 
 def run_cmocka(result, test, program):
@@ -188,74 +210,109 @@ def run_programs(result, directory, builds):
                 result.fail(f"{test}: {program.relative_to(ROOT)} was not built")
 
 
+def start_fuzzer(program, source, seconds):
+    # What is found goes to the build directory, the seeds are only read.
+    corpus = program.with_suffix(".corpus")
+    corpus.mkdir(exist_ok=True)
+    seeds = ROOT / "tests/fuzz/seeds" / source.stem.removeprefix("fuzz_")
+    command = [
+        str(program),
+        f"-max_total_time={seconds}",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-verbosity=0",
+        "-print_final_stats=1",
+        f"-artifact_prefix={program}.",
+        str(corpus),
+    ]
+    command += [str(seeds)] if seeds.is_dir() else []
+    return Program(f"fuzz/{source.stem}", command, seconds + 60, SANITIZER_ENV)
+
+
+def end_fuzzer(result, fuzzer):
+    status, output = fuzzer.end(result)
+    runs = re.search(r"stat::number_of_executed_units: (\d+)", output)
+    if status != 0:
+        result.fail(f"{fuzzer.test}: exit status {status}")
+    elif not runs or int(runs[1]) < 100:
+        result.fail(f"{fuzzer.test}: hardly ran")
+    else:
+        result.passed += 1
+
+
 def run_fuzz(result):
+    """One on each CPU at a time."""
     seconds = int(os.environ.get("FUZZ_TIME", "5"))
     sources = sorted((ROOT / "tests/fuzz").glob("fuzz_*.c"))
+    running = []
     if not sources:
         result.fail("tests/fuzz: no fuzzers")
     for source in sources:
-        test = f"fuzz/{source.stem}"
         program = ROOT / "build-fuzz/tests/fuzz" / source.stem
         if not program.exists():
-            result.fail(f"{test}: {program.relative_to(ROOT)} was not built")
+            result.fail(f"fuzz/{source.stem}: {program.relative_to(ROOT)} was not built")
             continue
-        # What is found goes to the build directory, the seeds are only read.
-        corpus = program.with_suffix(".corpus")
-        corpus.mkdir(exist_ok=True)
-        seeds = ROOT / "tests/fuzz/seeds" / source.stem.removeprefix("fuzz_")
-        command = [
-            str(program),
-            f"-max_total_time={seconds}",
-            "-timeout=10",
-            "-rss_limit_mb=2048",
-            "-verbosity=0",
-            "-print_final_stats=1",
-            f"-artifact_prefix={program}.",
-            str(corpus),
-        ]
-        command += [str(seeds)] if seeds.is_dir() else []
-        status, output = run(result, test, command, seconds + 60, SANITIZER_ENV)
-        runs = re.search(r"stat::number_of_executed_units: (\d+)", output)
-        if status != 0:
-            result.fail(f"{test}: exit status {status}")
-        elif not runs or int(runs[1]) < 100:
-            result.fail(f"{test}: hardly ran")
-        else:
-            result.passed += 1
+        if len(running) == os.cpu_count():
+            end_fuzzer(result, running.pop(0))
+        running.append(start_fuzzer(program, source, seconds))
+    for fuzzer in running:
+        end_fuzzer(result, fuzzer)
+    result.check_left_behind("fuzz")
 
 
-def run_pytest(result, arguments):
-    with tempfile.TemporaryDirectory() as directory:
-        summary = Path(directory) / "summary.json"
+class Pytest:
+    """A session of it, and what became of each test."""
+
+    def __init__(self, name, arguments, held=False):
+        self.name = name
+        self.directory = tempfile.TemporaryDirectory()
+        self.summary = Path(self.directory.name) / "summary.json"
         command = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "-p", "strict_pytest"]
-        command += arguments or ["tests"]
         env = {
-            "STRICT_PYTEST_SUMMARY": str(summary),
+            "STRICT_PYTEST_SUMMARY": str(self.summary),
             "PYTHONPATH": str(ROOT / "tools"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTEST_ADDOPTS": "",
         }
-        status, _ = run(result, "pytest", command, PYTEST_SECONDS, env, echo=False)
-        if not summary.exists():
-            result.fail(f"pytest: ended with status {status} and without a summary")
-            return
-        outcomes = json.loads(summary.read_text())
-    result.passed += len(outcomes["passed"])
-    for test in outcomes["failed"]:
-        result.fail(test)
-    for test, why in outcomes["not_run"]:
-        result.not_run(test, why)
-    if not outcomes["passed"]:
-        result.fail("pytest: no test ran")
-    if not arguments:
-        told = outcomes["passed"] + outcomes["failed"] + [test for test, _ in outcomes["not_run"]]
-        seen = {test.partition("::")[0] for test in told}
-        for path in sorted((ROOT / "tests").rglob("test_*.py")):
-            name = str(path.relative_to(ROOT / "tests"))
-            if name not in seen:
-                result.fail(f"{name}: no test in it ran")
-    if status not in (0, None) and not outcomes["failed"]:
-        result.fail(f"pytest: exit status {status}")
+        self.program = Program(name, [*command, *arguments], PYTEST_SECONDS, env, held)
+
+    def end(self, result):
+        """The tests that it knows of."""
+        status, _ = self.program.end(result)
+        with self.directory:
+            if not self.summary.exists():
+                result.fail(f"{self.name}: ended with status {status} and without a summary")
+                return []
+            outcomes = json.loads(self.summary.read_text())
+        result.passed += len(outcomes["passed"])
+        for test in outcomes["failed"]:
+            result.fail(test)
+        for test, why in outcomes["not_run"]:
+            result.not_run(test, why)
+        if not outcomes["passed"]:
+            result.fail(f"{self.name}: no test ran")
+        if status not in (0, None) and not outcomes["failed"]:
+            result.fail(f"{self.name}: exit status {status}")
+        return outcomes["passed"] + outcomes["failed"] + [test for test, _ in outcomes["not_run"]]
+
+
+def run_pytest(result, arguments):
+    if arguments:
+        Pytest("pytest", arguments).end(result)
+        result.check_left_behind("pytest")
+        return
+    files = [[f"tests/live/test_{name}.py" for name in lane] for lane in SIDE_BY_SIDE]
+    lanes = [Pytest(f"pytest {number}", lane, True) for number, lane in enumerate(files, 1)]
+    told = sum((lane.end(result) for lane in lanes), [])
+    result.check_left_behind("pytest, side by side")
+    rest = ["tests", *(f"--ignore={file}" for lane in files for file in lane)]
+    told += Pytest("pytest, one after the other", rest).end(result)
+    result.check_left_behind("pytest")
+    seen = {test.partition("::")[0] for test in told}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = str(path.relative_to(ROOT / "tests"))
+        if name not in seen:
+            result.fail(f"{name}: no test in it ran")
 
 
 def main(arguments):

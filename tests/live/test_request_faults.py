@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 import pytest
 from clients import Client, ask, request_bytes
 from harness import HOST, attached
+from kinds import brief
 from venvs import LOGGING, SERVERS, certificate_in, rows_of
 
 GOOD = 5
 CONNECTIONS = 3_000
+#: To accept so many in one step takes a slow machine longer than what is slow otherwise.
+STALL_MS = 200
 NEVER = 20
 PIPELINED = 40
 MIB = 1 << 20
@@ -134,7 +137,7 @@ def trouble(request):
     with request.param.service(arguments=("--backlog", 4096)) as service:
         port = service.port
         ask(port, "GET", "/items")
-        with Client(port) as good, attached(service) as trouble.run:
+        with Client(port) as good, attached(service, "--stall", STALL_MS) as trouble.run:
             never = [Client(port) for _ in range(NEVER)]
             for client in never:
                 client.send(request_bytes("GET", "/never"))
@@ -152,7 +155,8 @@ def test_it_ends_well(trouble):
     assert (trouble.run.status, trouble.run.stderr) == (0, "")
     assert not any(trouble.run.report["loss"]["lost"].values())
     # Connections are objects: to collect them may take a while.
-    assert {finding["kind"] for finding in trouble.run.findings()} <= {"gc_pause", "cpu_starvation"}
+    others = [f for f in trouble.run.findings() if f["kind"] not in ("gc_pause", "cpu_starvation")]
+    assert brief(others) == []
 
 
 def test_good_requests_are_all_there(trouble):
