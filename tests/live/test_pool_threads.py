@@ -92,7 +92,7 @@ def test_an_empty_pool(service, name):
 @pytest.mark.parametrize("name", POOLS)
 def test_a_pool_that_suffices(service, name):
     run, findings, said = observed(service, [f"/{name}/{HELD_MS}"] * SIZE)
-    assert said[name]["waiting"] == 0
+    assert said[name]["lasting"] == 0
     assert findings == []
     assert [pool for pool in run.report["pools"] if pool["kind"] == KIND_OF.get(name, name)] == []
 

@@ -159,7 +159,7 @@ def test_a_pool_that_suffices(plenty, name):
 @pytest.mark.parametrize("name", LIMITERS)
 def test_limiters_that_suffice(plenty, name):
     run, said = plenty
-    assert said[name]["waiting"] == 0
+    assert said[name]["lasting"] == 0
     assert LIMITERS[name][0] not in {pool["kind"] for pool in run.report["pools"]}
     assert found_at(run, name) == []
 
