@@ -333,7 +333,8 @@ def test_cpu_starvation(starved, per_mille):
     lines = starved.truth("cpu_starvation")[before:]
     lost = dropped(run, per_mille)
     delays = [line["run_delay_ns"] / 1e6 for line in lines]
-    certain = [ms for ms in delays if ms >= STALL_MS]
+    # The log's clock and the probes' may be on both sides of the threshold.
+    certain = [ms for ms in delays if ms >= STALL_MS + EXACT_MS]
     assert len(certain) >= times / 2
     # Where others want the CPU too, waits from 1 ms on are found around the work as well.
     crowded = any(line["run_delay_ns"] >= 0.9 * line["cpu_ns"] for line in lines)
