@@ -38,7 +38,7 @@ uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signatur
 	row->signature = signature;
 	row->object = object;
 	row->last = (struct pool_numbers){ -1, -1, -1 };
-	row->in_use_max = row->waiters_max = -1;
+	row->size = row->in_use = row->in_use_max = row->waiters_max = -1;
 	rows->items[rows->count++] = row;
 	rows->locks += lock;
 	return (uint32_t)rows->count;
@@ -56,6 +56,11 @@ void pools_note(struct pool_row *row, const struct pool_numbers *numbers, unsign
 	bool known = numbers->size >= 0 && numbers->in_use >= 0;
 
 	row->last = *numbers;
+	/* what changes all the time cannot be read each time */
+	if (numbers->size >= 0)
+		row->size = numbers->size;
+	if (numbers->in_use >= 0)
+		row->in_use = numbers->in_use;
 	if (numbers->in_use > row->in_use_max)
 		row->in_use_max = numbers->in_use;
 	if (waiting > row->waiters_max)

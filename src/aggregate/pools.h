@@ -46,7 +46,8 @@ struct pool_row {
 	const struct pool_signature *signature;
 	uint64_t object;	/* 0: one that could not be reached */
 	const char *name;	/* interned or NULL */
-	struct pool_numbers last;	/* when it was last read */
+	struct pool_numbers last;	/* of the last look, which may have found nothing out */
+	int64_t size, in_use;		/* when they could last be read; negative: never */
 	int64_t in_use_max, waiters_max;	/* negative: not known */
 	bool full;		/* nothing was left when it was last looked at */
 	struct distribution wait;

@@ -28,7 +28,7 @@ static void fill(const struct pool_row *row, const struct distribution *wait,
 
 	*to = (struct pool_summary){
 		.pid = row->pid, .kind = pool_kind(row->signature), .name = row->name,
-		.size = row->last.size, .in_use = row->last.in_use,
+		.size = row->size, .in_use = row->in_use,
 		.in_use_max = row->in_use_max, .waiters_max = row->waiters_max,
 	};
 	distribution_summary(wait, &to->wait);

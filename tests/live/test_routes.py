@@ -48,10 +48,9 @@ class Truth:
         after = self.now()
         self.slept, self.left = (a - b for a, b in zip(after, self.before, strict=True))
 
-    def check(self, counts, more=0):
-        """All that slept, and none (or so few) beside those whose thread was off its CPU."""
-        assert self.slept <= counts, (self.slept, counts)
-        assert (counts - self.left).total() <= more, (counts, self.left)
+    def check(self, counts):
+        """All that slept, and none beside those whose thread was off its CPU."""
+        assert self.slept <= counts <= self.left, (self.slept, counts, self.left)
 
 
 def route_of(finding):
@@ -114,6 +113,8 @@ def test_mounted_twice(twice):
 def test_routes_of_threads_and_clients_that_go(loop):
     """Many short connections: what belongs to a request goes with it."""
     with Service("routes20:app", loop=loop) as service:
+        # FastAPI looks for the file of an endpoint that is called first, which is a slow call.
+        drive(service, requests(len(ROUTES)), concurrency=1)
         with attached(service, *OPTIONS) as run:
             threads = [
                 threading.Thread(
@@ -132,9 +133,7 @@ def test_routes_of_threads_and_clients_that_go(loop):
     counts = Counter()
     for finding in naps(run):
         counts[route_of(finding)] += finding["count"]
-    # In one attach of fifteen a few in a row are counted once more, each on its own route:
-    # a defect that is known and not understood.
-    truth.check(counts, more=6)
+    truth.check(counts)
 
 
 def test_requests_of_tasks_of_one_name(loop):
