@@ -51,8 +51,8 @@ struct pool_row *pools_at(const struct pool_rows *rows, uint32_t number)
 
 void pools_note(struct pool_row *row, const struct pool_numbers *numbers, unsigned seen_waiting)
 {
-	int64_t waiting = numbers->waiting > (int64_t)seen_waiting ? numbers->waiting
-								   : (int64_t)seen_waiting;
+	/* tasks are looked at one after the other: one may wait instead of another meanwhile */
+	int64_t waiting = numbers->waiting >= 0 ? numbers->waiting : (int64_t)seen_waiting;
 	bool known = numbers->size >= 0 && numbers->in_use >= 0;
 
 	row->last = *numbers;
@@ -93,25 +93,31 @@ void pools_hold(struct pool_row *row, const struct pool_holder *holder)
 		to->since_ns = holder->since_ns;
 }
 
-static struct pool_site *site_of(struct pool_row *row, const struct pool_wait *wait)
+static struct pool_site *site_of(struct pool_row *row, const struct route_name *route,
+				 const struct place *place)
 {
 	struct pool_site *site;
 
 	for (size_t i = 0; i < row->site_count; i++) {
 		site = &row->sites[i];
-		if (text_same(site->route, wait->route.route) &&
-		    text_same(site->method, wait->route.method) &&
-		    place_same(&site->place, &wait->site))
+		if (text_same(site->route, route->route) &&
+		    text_same(site->method, route->method) &&
+		    place_same(&site->place, place))
 			return site;
 	}
 	if (row->site_count == POOL_SITES)
 		return NULL;
 	site = &row->sites[row->site_count++];
-	site->route = wait->route.route;
-	site->method = wait->route.method;
-	site->folded = wait->route.folded;
-	site->place = wait->site;
+	site->route = route->route;
+	site->method = route->method;
+	site->folded = route->folded;
+	site->place = *place;
 	return site;
+}
+
+void pools_waits(struct pool_row *row, const struct route_name *route, const struct place *place)
+{
+	site_of(row, route, place);
 }
 
 static bool is_threads(const struct pool_row *row)
@@ -125,7 +131,7 @@ int pools_wait(struct pool_rows *rows, const struct pool_wait *wait)
 {
 	struct pool_row *row = pools_at(rows, wait->pool);
 	uint64_t length = wait->end_ns - wait->start_ns;
-	struct pool_site *site = row ? site_of(row, wait) : NULL;
+	struct pool_site *site = row ? site_of(row, &wait->route, &wait->site) : NULL;
 	int error;
 
 	if (!row)

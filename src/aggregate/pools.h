@@ -74,11 +74,14 @@ uint32_t pools_row(struct pool_rows *rows, pid_t pid, const struct pool_signatur
 /* Row of a number that pools_row() gave. */
 struct pool_row *pools_at(const struct pool_rows *rows, uint32_t number);
 
-/* What was read of it, and how many were seen to wait (which it may not say itself). */
+/* What was read of it, and how many were seen to wait, for when it does not say so itself. */
 void pools_note(struct pool_row *row, const struct pool_numbers *numbers, unsigned seen_waiting);
 
 /* Somebody was seen to hold it. */
 void pools_hold(struct pool_row *row, const struct pool_holder *holder);
+
+/* A request of this route waits for it at that place. */
+void pools_waits(struct pool_row *row, const struct route_name *route, const struct place *place);
 
 /* A wait has ended, or goes on when the window ends.  0 or -ENOMEM. */
 int pools_wait(struct pool_rows *rows, const struct pool_wait *wait);

@@ -122,6 +122,9 @@ void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
 		wait->start_ns = from && from < now ? from : now;
 		wait->look = *look;
 	}
+	/* of whom a library's own thread waits for may be known from the second look on */
+	if (!wait->look.site.file)
+		wait->look.site = look->site;
 	wait->look.future = look->future;
 	wait->seen_ns = now;
 	wait->ran_ns = wait->left_ns = 0;

@@ -91,9 +91,15 @@ static uint32_t row_of(struct pool_looks *looks, const struct pool_signature *si
 	return number;
 }
 
+/* What a thread waits for or uses; `signature` NULL: nothing. */
+struct found_pool {
+	const struct pool_signature *signature;
+	uint64_t object;
+};
+
 /* The pool that a thread has a connection of, if that is one which nobody waits for. */
 static void find_used(struct pool_looks *looks, const struct thread_stack *stack,
-		      struct thread_memory *to)
+		      struct thread_memory *to, struct found_pool *ret_found)
 {
 	struct observed *observed = looks->observed;
 	const struct target *target = observed->target;
@@ -107,15 +113,16 @@ static void find_used(struct pool_looks *looks, const struct thread_stack *stack
 	    thread_local_object(target, &observed->config, frame, 0, &object) ||
 	    pool_of_argument(target, signature, &object))
 		return;
+	*ret_found = (struct found_pool){ signature, object };
 	to->uses = true;
-	to->pool = row_of(looks, signature, object);
 	to->slot = frame + target->layout.frame_locals;
 	to->mark = mark_at(target, to->slot);
 }
 
-/* Which pool a thread at `top` waits for; it may be none. */
+/* Which pool a thread at `top` waits for, if it has not gone on meanwhile. */
 static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct thread_top *top,
-		      struct thread_stack *stack, struct thread_memory *to)
+		      struct thread_stack *stack, struct thread_memory *to,
+		      struct found_pool *ret_found)
 {
 	struct observed *observed = looks->observed;
 	const struct target *target = observed->target;
@@ -130,13 +137,13 @@ static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct th
 	frames = frames_of(stack);
 	signature = pool_match_thread(&frames, &at);
 	if (!signature) {
-		find_used(looks, stack, to);
+		find_used(looks, stack, to, ret_found);
 		return;
 	}
 	if (thread_frame(target, top, stack->at[at], &frame) ||
 	    thread_local_object(target, &observed->config, frame, 0, &object))
 		object = 0;
-	to->pool = row_of(looks, signature, object);
+	*ret_found = (struct found_pool){ signature, object };
 	to->slot = slot_of(target, stack, top, at);
 	to->mark = mark_at(target, to->slot);
 	to->site = pool_looks_site(&frames);
@@ -178,15 +185,20 @@ static bool look_at(struct pool_looks *looks, struct waiting_look *room, size_t 
 	uint64_t tstate = room->threads[thread].tstate;
 	const struct thread_top *top = &room->tops[thread];
 	const struct thread_memory *before = known(looks->observed->pools, tstate);
+	struct found_pool found = { 0 };
 
 	if (before && same_top(&before->top, top) &&
 	    (!before->slot || mark_at(target, before->slot) == before->mark)) {
 		*to = *before;
 		return true;
 	}
-	find_pool(looks, tstate, top, &room->stack, to);
-	return !thread_tops(target, &room->threads[thread], 1, &room->again) &&
-	       same_top(&room->again, top);
+	find_pool(looks, tstate, top, &room->stack, to, &found);
+	if (thread_tops(target, &room->threads[thread], 1, &room->again) ||
+	    !same_top(&room->again, top))
+		return false;
+	if (found.signature)
+		to->pool = row_of(looks, found.signature, found.object);
+	return true;
 }
 
 static size_t look_at_all(struct pool_looks *looks, struct waiting_look *room,

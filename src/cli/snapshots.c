@@ -137,6 +137,13 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 {
 	struct observation *observation = looks->observation;
 
+	/* others of their routes may be who holds it */
+	for (size_t i = 0; i < count; i++) {
+		struct pool_row *row = pools_at(&observation->window.pools, items[i].pool.pool);
+
+		if (row)
+			pools_waits(row, &items[i].activity.route, &items[i].pool.site);
+	}
 	pool_looks_end(looks);
 	for (size_t i = 0; i < count; i++) {
 		const struct pool_row *row = pools_at(&observation->window.pools,

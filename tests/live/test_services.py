@@ -38,7 +38,8 @@ def delay(service, path):
     return longest
 
 
-#: route, path, kind, path of the twin, for how long the loop is held (ms)
+#: route, path, kind, path of the twin, for how long the loop is held (ms): of what another
+#: thread does meanwhile, some is over by then.
 STALLS = [
     ("GET /sleep/{ms}", "/sleep/120", "blocking_call", "/sleep-async/120", 120),
     ("GET /sleep/{ms}", "/sleep/120", "blocking_call", "/sleep-thread/120", 120),
@@ -46,8 +47,8 @@ STALLS = [
     ("GET /burn/{ms}", "/burn/120", "cpu_stall", "/burn-sliced/120", 120),
     ("GET /compress/{times}", "/compress/6", "cpu_stall", "/compress-thread/6", 60),
     ("GET /collect", "/collect", "gc_pause", "/collect-young", 30),
-    ("GET /lock/{ms}", "/lock/120", "lock_wait", "/lock-thread/120", 119),
-    ("GET /connect/{ms}", "/connect/120", "blocking_call", None, 119),
+    ("GET /lock/{ms}", "/lock/120", "lock_wait", "/lock-thread/120", 100),
+    ("GET /connect/{ms}", "/connect/120", "blocking_call", None, 100),
     ("GET /recv/{ms}", "/recv/120", "blocking_call", "/recv-async/120", 120),
     ("GET /recv-timeout/{ms}", "/recv-timeout/120", "blocking_call", "/recv-async/120", 120),
     ("GET /epoll/{ms}", "/epoll/120", "blocking_call", "/epoll-thread/120", 120),
@@ -65,7 +66,7 @@ STALLS = [
         "/subprocess-async/120",
         120,
     ),
-    ("GET /fifo/{ms}", "/fifo/120", "blocking_call", "/fifo-thread/120", 119),
+    ("GET /fifo/{ms}", "/fifo/120", "blocking_call", "/fifo-thread/120", 100),
 ]
 
 

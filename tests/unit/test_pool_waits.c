@@ -304,6 +304,11 @@ static void numbers_that_are_not_known(void **state)
 	pool = pools_row(&t->window.pools, 7, signature_of(POOL_HTTP), 0);
 	row = pools_at(&t->window.pools, pool);
 	pools_note(row, &unknown, 2);
+	/* while it waits, its route is known to be one that uses the pool, and that is all */
+	assert_false(pools_used_by(row, "/a", "GET"));
+	pools_waits(row, &(struct route_name){ .route = "/a", .method = "GET" }, &waiting);
+	assert_true(pools_used_by(row, "/a", "GET"));
+	assert_int_equal(row->wait.count, 0);
 	/* its frame is only there when no connection is left */
 	assert_true(row->full);
 	assert_int_equal(row->waiters_max, 2);
@@ -400,6 +405,21 @@ static int finish_tracker(void **state)
 	(void)state;
 	tracker_free(tracker);
 	return 0;
+}
+
+static void a_site_that_is_known_late(void **state)
+{
+	const struct pool_look before = { .pool = 1, .full = true, .call = 5, .future = 6 };
+
+	(void)state;
+	ran(0);
+	tracker_pool_wait(tracker, &someone, &before, START_NS + 20 * MS);
+	look(60, 1, 5, 6);
+	ran(90);
+	look(120, 0, 0, 0);
+	assert_int_equal(wait_count, 1);
+	assert_int_equal(waits[0].seen, 2);
+	assert_string_equal(waits[0].site.file, waiting.file);
 }
 
 static void a_wait_ends_when_its_request_runs(void **state)
@@ -538,6 +558,8 @@ int main(void)
 						begin_pools, finish),
 		cmocka_unit_test_setup_teardown(threads_and_connections, begin_pools, finish),
 		cmocka_unit_test_setup_teardown(numbers_that_are_not_known, begin_pools, finish),
+		cmocka_unit_test_setup_teardown(a_site_that_is_known_late, begin_tracker,
+						finish_tracker),
 		cmocka_unit_test_setup_teardown(a_wait_ends_when_its_request_runs, begin_tracker,
 						finish_tracker),
 		cmocka_unit_test_setup_teardown(somebody_else_was_quicker, begin_tracker,
