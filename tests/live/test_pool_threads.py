@@ -126,7 +126,7 @@ def test_threads_that_only_wait_for_connections(service):
 def test_threads_and_connections(service):
     """Threads are taken by something else, and the connections are, too: both are said."""
     paths = [f"/sqlalchemy/{HELD_MS}"] * 3 + [f"/sleep/{2 * HELD_MS}"] * 12
-    _, findings, _ = observed(service, paths, threads=7)
+    _, findings, _ = observed(service, paths, threads=9)
     assert {(finding["kind"], finding["route"]) for finding in findings} == {
         ("db_pool_exhaustion", "/sqlalchemy/{ms}"),
         ("threadpool_exhaustion", "/sleep/{ms}"),
