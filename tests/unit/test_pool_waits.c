@@ -323,12 +323,16 @@ static void numbers_that_are_not_known(void **state)
 	/* room was left when it was read */
 	pools_note(row, &(struct pool_numbers){ 4, 3, 1 }, 1);
 	assert_false(row->full);
+	/* of six that wait, as it says, seven were seen one after the other */
+	pools_note(row, &(struct pool_numbers){ 4, 4, 6 }, 7);
+	assert_true(row->full);
+	assert_int_equal(row->waiters_max, 6);
 	/* the next time it changed meanwhile: its size did not */
 	pools_note(row, &unknown, 2);
 	assert_true(row->full);
 	assert_int_equal(pools_fill(&input, &report), 0);
 	assert_int_equal(report.pools[0].size, 4);
-	assert_int_equal(report.pools[0].in_use, 3);
+	assert_int_equal(report.pools[0].in_use, 4);
 	report_free(&report);
 }
 
