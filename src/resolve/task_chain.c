@@ -10,6 +10,7 @@
 
 #define GUESS_BYTES 512		/* most coroutines end within that many */
 #define MAX_LOCALS 65536	/* of one frame */
+#define HASTY_BATCH 128		/* tasks between two looks at the clock, where there is a limit */
 #define CODE_WINDOW 128		/* of a code object, flags to line table */
 /* pycore_opcode: what an await goes on with, and the bits of its argument that say so. */
 #define RESUME 151
@@ -295,8 +296,6 @@ static int walk_once(struct task_watch *watch, struct task_entry **entries, size
 						   : entry->head.coroutine;
 			if (in_circle(entry, object))
 				give_up(entry, TASK_REASON_CYCLE);
-			else if (task_out_of_time(watch))
-				give_up(entry, TASK_REASON_BUDGET);
 			else
 				steps[used++] = (struct step){ .entry = entry, .object = object };
 		}
@@ -392,13 +391,19 @@ static int make_frames(struct task_watch *watch, struct task_entry *entry)
 int task_walk(struct task_watch *watch, struct task_entry **entries, size_t count)
 {
 	_cleanup_free_ struct task_entry **again = calloc(TASK_BATCH, sizeof(*again));
-	size_t left;
+	size_t left, batch = watch->deadline_ns ? HASTY_BATCH : TASK_BATCH;
 	int error;
 
 	if (!again)
 		return -ENOMEM;
-	for (size_t base = 0; base < count; base += TASK_BATCH) {
-		left = count - base < TASK_BATCH ? count - base : TASK_BATCH;
+	for (size_t base = 0; base < count; base += batch) {
+		/* the first ones are walked, however late it is: the next time it is others' turn */
+		if (base && task_out_of_time(watch)) {
+			for (size_t i = base; i < count; i++)
+				give_up(entries[i], TASK_REASON_BUDGET);
+			break;
+		}
+		left = count - base < batch ? count - base : batch;
 		memcpy(again, entries + base, left * sizeof(*again));
 		for (int try = 0; try < TASK_TRIES && left; try++) {
 			size_t torn = 0;
@@ -419,7 +424,7 @@ int task_walk(struct task_watch *watch, struct task_entry **entries, size_t coun
 					give_up(entry, TASK_REASON_TORN);
 				entry->dirty = entry->bad || entry->running;
 				entry->changed = true;
-				if (entry->bad && entry->reason != TASK_REASON_BUDGET)
+				if (entry->bad)
 					again[torn++] = entry;
 			}
 			left = torn;

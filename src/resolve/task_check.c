@@ -130,10 +130,8 @@ void task_head_take(struct task_entry *entry, const struct task_head *head)
 	if (!memcmp(old, head, sizeof(*head)))
 		return;
 	entry->differs = true;
-	if (old->coroutine != head->coroutine) {
-		entry->good_links = 0;
-		entry->fresh = true;	/* another task at this address */
-	}
+	if (old->coroutine != head->coroutine)	/* another task at this address */
+		task_entry_renew(entry);
 	if (old->coroutine != head->coroutine || old->waiter != head->waiter ||
 	    old->state != head->state)
 		entry->dirty = true;

@@ -14,6 +14,7 @@
 #define MAX_SLOTS (1u << 22)	/* of a set */
 #define SLOT_BATCH 8192
 #define LOOK_AGAIN_NS NS_PER_S
+#define SETS_AGAIN_NS (100 * NS_PER_MS)	/* for sets that were not found */
 #define DUMMY_HASH UINT64_MAX
 /* New tasks are at a list's tail: so many known ones in a row and the rest is known, too. */
 #define KNOWN_IN_A_ROW 16
@@ -217,7 +218,7 @@ static int find_in_sets(struct task_watch *watch)
 	int error;
 
 	if (!watch->scheduled_set) {
-		if (watch->sets_ns && now - watch->sets_ns < LOOK_AGAIN_NS)
+		if (watch->sets_ns && now - watch->sets_ns < SETS_AGAIN_NS)
 			return -EAGAIN;
 		watch->sets_ns = now;
 		watch->scheduled_set = find_set(watch, old ? "_all_tasks" : "_scheduled_tasks",
@@ -318,7 +319,7 @@ static int walk_list(struct task_watch *watch, uint64_t head, bool fresh, bool b
 	node = links[backwards];
 	for (size_t i = 0; node != head; i++) {
 		if (i >= 4 * watch->limits.max_tasks ||
-		    (i % TASK_BATCH == 0 && task_out_of_time(watch)))
+		    (i && i % TASK_BATCH == 0 && task_out_of_time(watch)))
 			return -E2BIG;
 		error = take_node(watch, node, fresh, links, &known);
 		if (error)

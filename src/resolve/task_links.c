@@ -114,9 +114,10 @@ static bool has_ended(const struct task_watch *watch, uint64_t task)
  * It may end at any time, and what it was made of is soon made into another one: what is
  * the same twice, of a task that has not ended since, is of one request.
  */
-void task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request)
+bool task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request)
 {
 	struct request_record before;
+	bool settled;
 
 	read_request(watch, task, false, ret_request);
 	for (int try = 0; try < REQUEST_TRIES; try++) {
@@ -125,8 +126,10 @@ void task_read_request(struct task_watch *watch, uint64_t task, struct request_r
 		if (!memcmp(&before, ret_request, sizeof(before)))
 			break;
 	}
-	if (memcmp(&before, ret_request, sizeof(before)) || has_ended(watch, task))
+	settled = !memcmp(&before, ret_request, sizeof(before)) && !has_ended(watch, task);
+	if (!settled)
 		memset(ret_request, 0, sizeof(*ret_request));
+	return settled;
 }
 
 /* ---- who awaits ------------------------------------------------------------- */

@@ -30,11 +30,11 @@ static struct request_record *own_request(struct task_watch *watch, struct task_
 			return NULL;
 		changed = true;
 	} else {
-		changed = entry->changed ||
+		changed = entry->changed || entry->unsure ||
 			  (changed && !entry->request->route && !entry->request->endpoint);
 	}
 	if (changed && entry->request_read != watch->sequence) {
-		task_read_request(watch, entry->address, entry->request);
+		entry->unsure = !task_read_request(watch, entry->address, entry->request);
 		entry->request_read = watch->sequence;
 	}
 	return is_request(entry->request) ? entry->request : NULL;
@@ -69,17 +69,14 @@ static bool is_related(struct task_watch *watch, struct task_entry *entry)
 void task_relate(struct task_watch *watch)
 {
 	for (size_t i = 0; i < watch->entries.count; i++)
-		if (!watch->entries.items[i]->fresh)
-			is_related(watch, watch->entries.items[i]);
+		is_related(watch, watch->entries.items[i]);
 }
 
 /* ---- the result ----------------------------------------------------------------- */
 
 static void drop(struct task_watch *watch, const struct task_entry *entry)
 {
-	enum task_reason reason = entry->fresh ? TASK_REASON_BUDGET : entry->reason;
-
-	watch->snapshot.reasons[reason]++;
+	watch->snapshot.reasons[entry->reason]++;
 	watch->snapshot.dropped++;
 }
 

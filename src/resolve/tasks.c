@@ -15,6 +15,8 @@
 /* Tasks that run for no request are looked at in turn when there are more. */
 #define HEADS_EACH_TIME 2048
 #define HEADS_IN_TURN 512
+#define LEAST_AWAITED 128	/* tasks whose awaiters are read however late it is */
+#define WALK_TURN 61		/* a prime: so much later among the tasks each walk begins */
 
 /* ---- entries ----------------------------------------------------------------- */
 
@@ -60,6 +62,15 @@ static bool grow_table(struct task_watch *watch)
 	return true;
 }
 
+void task_entry_renew(struct task_entry *entry)
+{
+	entry->fresh = entry->stale_name = entry->stale_awaiters = true;
+	entry->reason = TASK_REASON_BUDGET;
+	entry->good_links = 0;
+	entry->root_code = 0;
+	entry->awaiter_count = 0;
+}
+
 struct task_entry *task_entry_add(struct task_watch *watch, uint64_t address)
 {
 	struct task_entry *entry = task_entry_find(watch, address);
@@ -72,7 +83,8 @@ struct task_entry *task_entry_add(struct task_watch *watch, uint64_t address)
 	if (!entry)
 		return NULL;
 	entry->address = address;
-	entry->fresh = entry->dirty = entry->stale_name = entry->stale_awaiters = true;
+	entry->dirty = true;
+	task_entry_renew(entry);
 	watch->entries.items[watch->entries.count++] = entry;
 	watch->table[slot_of(watch, address)] = (uint32_t)watch->entries.count;
 	return entry;
@@ -212,16 +224,21 @@ static int check_known(struct task_watch *watch)
 	return 0;
 }
 
-/* Walks those whose chain is not known; the new ones, or all that are wanted. */
+/*
+ * Walks those whose chain is not known; the new ones, or all that are wanted.  It begins
+ * with another one each time, for there may be no time for all of them.
+ */
 static int walk_dirty(struct task_watch *watch, bool related)
 {
 	_cleanup_free_ struct task_entry **items = NULL;
+	size_t count = watch->entries.count, first;
 	struct picked picked;
 	int error = pick_room(watch, &picked);
 
 	items = picked.items;
-	for (size_t i = 0; i < watch->entries.count && !error; i++) {
-		struct task_entry *entry = watch->entries.items[i];
+	first = count ? watch->sequence * WALK_TURN % count : 0;
+	for (size_t i = 0; i < count && !error; i++) {
+		struct task_entry *entry = watch->entries.items[(first + i) % count];
 		bool wanted = entry->fresh || !watch->requests_only || entry->related;
 
 		if (entry->dirty && wanted && task_is_open(watch, entry) &&
@@ -233,7 +250,7 @@ static int walk_dirty(struct task_watch *watch, bool related)
 		error = task_walk(watch, items, picked.count);
 	}
 	for (size_t i = 0; i < picked.count && !error; i++) {
-		items[i]->fresh = false;
+		items[i]->fresh = items[i]->bad;
 		items[i]->since_ns = watch->snapshot.time_ns;
 		items[i]->thread_call = items[i]->end == TASK_END_FUTURE && !items[i]->bad &&
 					task_waits_for_thread(watch, items[i]->end_object);
@@ -288,6 +305,7 @@ static int read_all_running(struct task_watch *watch)
 
 static int read_awaiters(struct task_watch *watch)
 {
+	size_t read = 0;
 	int error = 0;
 
 	pages_clear(watch->pages);
@@ -296,7 +314,7 @@ static int read_awaiters(struct task_watch *watch)
 
 		entry->related_known = false;
 		if ((entry->stale_awaiters || entry->open_awaiters) && task_is_open(watch, entry) &&
-		    !task_out_of_time(watch))
+		    (read++ < LEAST_AWAITED || !task_out_of_time(watch)))
 			error = task_read_awaiters(watch, entry);
 	}
 	return error;

@@ -83,13 +83,14 @@ struct task_entry {
 
 	uint8_t end;		/* enum task_end */
 	uint8_t reason;		/* why it is left out: TASK_REASON_*, when bad */
-	bool fresh;		/* never walked */
+	bool fresh;		/* never walked to its end */
 	bool dirty;		/* its chain is not what it was */
 	bool stale_name, stale_awaiters;
 	bool open_awaiters;	/* one led to a future that nobody awaits yet */
 	bool bad;
 	bool running, thread_call;
 	bool related, related_known;
+	bool unsure;		/* its request was another one whenever it was read */
 	bool walking, differs;	/* within one walk */
 	bool changed;		/* walked in this snapshot */
 	uint32_t index;		/* among those reported */
@@ -142,6 +143,9 @@ struct task_entry *task_entry_find(const struct task_watch *watch, uint64_t addr
 /* The entry of an address, new when there is none; NULL: no memory, or too many. */
 struct task_entry *task_entry_add(struct task_watch *watch, uint64_t address);
 
+/* It is another task than before, of which nothing is known yet. */
+void task_entry_renew(struct task_entry *entry);
+
 /* Out of time? */
 bool task_out_of_time(const struct task_watch *watch);
 
@@ -193,8 +197,8 @@ int task_running_frames(struct task_watch *watch, struct task_entry *entry, uint
 /* Is the future that it waits for one that a thread will finish? */
 bool task_waits_for_thread(struct task_watch *watch, uint64_t future);
 
-/* The request of a task as the probes would find it. */
-void task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request);
+/* The request of a task as the probes would find it; false: it did not hold still, zeroed. */
+bool task_read_request(struct task_watch *watch, uint64_t task, struct request_record *ret_request);
 
 /* The role of a code object, NULL: none. */
 const struct code_role *task_role(const struct task_watch *watch, uint64_t code);

@@ -11,6 +11,8 @@
 #define ARENA (16u << 20)
 #include "task_image.h"
 
+#define HURRIED 140	/* requests, each with a task below its own: more than are walked at once */
+
 static void each_tasks(void (*check)(void))
 {
 	for (unsigned i = 0; i < py_layout_count; i++) {
@@ -273,20 +275,50 @@ static void test_circles(void **state)
 	each_tasks(check_circles);
 }
 
+/* Those that there is no time for have their turn later, whether they are of requests or not. */
+static void check_hurry(void)
+{
+	static const struct task_limits all = { .budget_ns = 1 },
+					requests = { .budget_ns = 1, .requests_only = true };
+	uint64_t code, root;
+
+	start();
+	code = code_of_local(LS_END_SCOPE, LS_ROLE_ROOT, 77);
+	for (unsigned i = 0; i < HURRIED; i++) {
+		root = waiting_task("Task-1", 1);
+		put_frame(task_code_frame(root), code, 0, 3, layout.owner_generator);
+		put_local(task_code_frame(root), 0, http_scope("/"));
+		await_plain(waiting_task("child", 1), root);
+	}
+	for (int of_requests = 0; of_requests < 2; of_requests++) {
+		task_watch_free(watch);
+		watch = task_watch_new(&target, &config, &roles);
+		take(of_requests ? &requests : &all);
+		assert_in_range(snapshot->count, 1, 2 * HURRIED - 1);
+		if (!of_requests)
+			assert_dropped(TASK_REASON_BUDGET, 2 * HURRIED - (unsigned)snapshot->count);
+		for (int more = 0; more < 20 && snapshot->count < 2 * HURRIED; more++)
+			take(of_requests ? &requests : &all);
+		assert_int_equal(snapshot->count, 2 * HURRIED);
+		assert_dropped(TASK_REASON_BUDGET, 0);
+	}
+}
+
+static void test_hurry(void **state)
+{
+	(void)state;
+	each_tasks(check_hurry);
+}
+
 static void check_limits(void)
 {
 	const struct task_limits few = { .max_tasks = 10 }, shallow = { .max_chain = 50 };
-	const struct task_limits hasty = { .budget_ns = 1 };
 	uint64_t deep;
 
 	start();
 	deep = waiting_task("deep", 200);
 	for (unsigned i = 0; i < 29; i++)
 		waiting_task("same", 1);
-	take(&hasty);
-	assert_int_equal(snapshot->count, 0);
-	if (!is_list())
-		assert_dropped(TASK_REASON_BUDGET, 30);
 	take(NULL);
 	assert_dropped(TASK_REASON_TORN, 0);
 	assert_int_equal(snapshot->count, 30);
@@ -406,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_awaited),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_circles),
+		cmocka_unit_test(test_hurry),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_broken),
