@@ -48,6 +48,7 @@ struct observed {
 	struct task_watch *tasks;	/* owned; NULL: no snapshot was needed yet */
 	struct pool_memory *pools;	/* owned; the same */
 	struct pace snapshots;
+	uint64_t asleep_since;	/* state of its loops while all of them slept, 0: one did not */
 	uint64_t rescan_ns, rescan_wait_ns;	/* when to look again, and how long after that */
 	int process;			/* slot of the attachment, -1: none */
 	struct observed_loop *loops;	/* owned */

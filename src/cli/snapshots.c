@@ -158,12 +158,47 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
 	}
 }
 
-static void look(struct observation *observation, struct observed *observed, uint64_t now)
+/*
+ * What stays the same for as long as all loops of a process sleep in their selectors, when
+ * no task of theirs changes; 0: one of them does not.
+ */
+static uint64_t asleep(const struct observation *observation, const struct observed *observed)
 {
-	static const struct task_limits limits = {
+	uint64_t state = observed->scan.modules + 1;
+	size_t loops = 0;
+
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		const volatile struct loop_slot *slot =
+			loop_slot_of(observation, &observed->loops[i]);
+
+		if (!slot)
+			continue;
+		/* of the step that the attach fell into nothing is known */
+		if (slot->state != LOOP_ACTIVE || slot->step_start_ns || !slot->seq)
+			return 0;
+		state = state * 0x9e3779b97f4a7c15ull + slot->seq;
+		loops++;
+	}
+	return loops == observed->target->loop_count ? state : 0;
+}
+
+static int take(const struct observation *observation, struct observed *observed,
+		const struct task_snapshot **ret_snapshot)
+{
+	uint64_t state = asleep(observation, observed);
+	const struct task_limits limits = {
 		.max_tasks = SNAPSHOT_TASKS, .max_chain = SNAPSHOT_CHAIN,
 		.budget_ns = SNAPSHOT_BUDGET_NS, .requests_only = true,
+		.unchanged = state && state == observed->asleep_since,
 	};
+	int error = task_watch_snapshot(observed->tasks, &limits, ret_snapshot);
+
+	observed->asleep_since = !error && asleep(observation, observed) == state ? state : 0;
+	return error;
+}
+
+static void look(struct observation *observation, struct observed *observed, uint64_t now)
+{
 	const struct task_snapshot *snapshot;
 	/* a thread that waits for a CPU costs nobody anything */
 	uint64_t began = thread_cpu_ns(), of_pools = 0;
@@ -182,7 +217,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 		free(looks);
 		return;
 	}
-	if (!task_watch_snapshot(observed->tasks, &limits, &snapshot)) {
+	if (!take(observation, observed, &snapshot)) {
 		looks->observation = observation;
 		looks->observed = observed;
 		looks->snapshot = snapshot;

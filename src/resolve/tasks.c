@@ -221,6 +221,7 @@ static int check_known(struct task_watch *watch)
 	} else {
 		task_check(watch, heads, head_count, true);
 	}
+	watch->whole = head_count <= HEADS_EACH_TIME;
 	return 0;
 }
 
@@ -345,6 +346,13 @@ static int take_snapshot(struct task_watch *watch)
 	return error;
 }
 
+/* Nothing was left out of the last snapshot that the next one may find. */
+static bool is_whole(const struct task_watch *watch)
+{
+	return watch->whole && !watch->snapshot.dropped &&
+	       !watch->snapshot.reasons[TASK_REASON_LIST];
+}
+
 int task_watch_snapshot(struct task_watch *watch, const struct task_limits *limits,
 			const struct task_snapshot **ret_snapshot)
 {
@@ -353,6 +361,13 @@ int task_watch_snapshot(struct task_watch *watch, const struct task_limits *limi
 
 	if (!watch->config->type_task || !watch->target->interp)
 		return -EAGAIN;
+	if (limits && limits->unchanged && is_whole(watch)) {
+		watch->snapshot.time_ns = monotonic_ns();
+		watch->snapshot.cost_ns = watch->snapshot.walked = 0;
+		*ret_snapshot = &watch->snapshot;
+		return 0;
+	}
+	watch->whole = false;
 	watch->limits = limits ? *limits : none;
 	watch->requests_only = watch->limits.requests_only;
 	if (!watch->limits.max_tasks || watch->limits.max_tasks > TASK_MAX_TASKS)
@@ -366,8 +381,10 @@ int task_watch_snapshot(struct task_watch *watch, const struct task_limits *limi
 	watch->sequence++;
 	watch->checks.count = 0;
 	error = take_snapshot(watch);
-	if (error)
+	if (error) {
+		watch->whole = false;
 		return error;
+	}
 	watch->snapshot.tasks = watch->infos.items;
 	watch->snapshot.count = watch->infos.count;
 	watch->snapshot.cost_ns = monotonic_ns() - watch->snapshot.time_ns;

@@ -50,6 +50,7 @@ struct task_limits {
 	size_t max_chain;	/* frames of one chain; 0: TASK_MAX_CHAIN */
 	uint64_t budget_ns;	/* what is left then is counted; 0: no limit */
 	bool requests_only;	/* only tasks on the way of open HTTP and websocket requests */
+	bool unchanged;		/* no loop has run since the last snapshot: if whole, it holds */
 };
 
 enum task_state {

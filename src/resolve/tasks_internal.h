@@ -118,6 +118,7 @@ struct task_watch {
 	uint64_t sequence, deadline_ns, full_ns, sets_ns, turn;
 	struct task_limits limits;
 	bool requests_only, all_members;
+	bool whole;		/* the last snapshot looked at all tasks there were */
 	size_t frame_total;
 	uint64_t scheduled_set, eager_set;	/* objects of 3.13 and older, 0: not found */
 

@@ -129,6 +129,39 @@ static void test_again(void **state)
 	each_tasks(check_again);
 }
 
+/* While no loop runs a whole snapshot holds; what is not whole is looked at again. */
+static void check_unchanged(void)
+{
+	const struct task_limits limits = { .unchanged = true };
+	uint64_t one, before;
+
+	start();
+	one = waiting_task("one", 3);
+	take(&limits);
+	before = snapshot->time_ns;
+	suspend(read64(one + layout.task_coro), 0);
+	put64(one + layout.task_fut_waiter, 0);
+	take(&limits);
+	assert_int_equal(info_of(one)->frame_count, 3);
+	assert_true(snapshot->time_ns > before);
+	take(NULL);
+	assert_int_equal(info_of(one)->frame_count, 1);
+	put64(one + layout.task_coro, 0);
+	take(NULL);
+	assert_dropped(TASK_REASON_TORN, 1);
+	put64(one + layout.task_coro, new_coroutine(code_at_line(1)));
+	suspend(read64(one + layout.task_coro), 0);
+	take(&limits);
+	assert_dropped(TASK_REASON_TORN, 0);
+	assert_int_equal(info_of(one)->frame_count, 1);
+}
+
+static void test_unchanged(void **state)
+{
+	(void)state;
+	each_tasks(check_unchanged);
+}
+
 /* A task waits for another one through a future that stands for both. */
 static void check_awaited(void)
 {
@@ -435,6 +468,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_unchanged),
 		cmocka_unit_test(test_awaited),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_circles),
