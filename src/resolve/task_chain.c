@@ -420,7 +420,7 @@ int task_walk(struct task_watch *watch, struct task_entry **entries, size_t coun
 			for (size_t i = 0; i < left; i++) {
 				struct task_entry *entry = again[i];
 
-				if (entry->differs && !entry->bad)
+				if (entry->differs)
 					give_up(entry, TASK_REASON_TORN);
 				entry->dirty = entry->bad || entry->running;
 				entry->changed = true;
