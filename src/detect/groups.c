@@ -155,6 +155,28 @@ static int add_cell(const struct detect_input *input, struct finding *finding,
 	       process_add(finding, cell->pid);
 }
 
+/*
+ * A collection is as long as its samples, more or less one period.  One that may have been
+ * shorter than the threshold is no finding by itself: whoever happened to allocate when it was
+ * due did not make the heap.
+ */
+static bool is_thin(const struct group *group, uint64_t threshold_ns)
+{
+	const struct cell *only = NULL;
+
+	for (size_t i = 0; i < group->cells.count; i++) {
+		const struct cell *cell = &group->cells.items[i];
+
+		if (cell->total_ns < threshold_ns)
+			continue;
+		if (only)
+			return false;
+		only = cell;
+	}
+	return only && group->class == CLASS_GC && only->samples &&
+	       only->total_ns - only->total_ns / only->samples < threshold_ns;
+}
+
 static int find_in_group(const struct detect_input *input, struct findings *findings,
 			 enum finding_kind kind, const struct group *group, uint64_t threshold_ns)
 {
@@ -191,7 +213,8 @@ int find_in_groups(const struct detect_input *input, struct findings *findings,
 		size_t before = findings->count;
 		int error;
 
-		if (input->window->groups[i]->class != class)
+		if (input->window->groups[i]->class != class ||
+		    is_thin(input->window->groups[i], threshold_ns))
 			continue;
 		error = find_in_group(input, findings, kind, input->window->groups[i],
 				      threshold_ns);

@@ -145,6 +145,28 @@ static void collections_have_their_share(void **state)
 	assert_int_equal(t->findings.items[1].duration.total, 30 * NS_PER_MS);
 }
 
+/* Two samples are 10 to 30 ms. */
+static void one_short_collection_is_nobodys(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 2, EVENT_F_GC);
+	end_cpu_step(t, 21);
+	none(t);
+	add_samples(t, 2, 0xa0, 2, EVENT_F_GC);
+	end_cpu_step(t, 21);
+	assert_int_equal(only(t, FINDING_gc_pause)->count, 2);
+}
+
+static void one_long_collection_is_found(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 3, EVENT_F_GC);
+	end_cpu_step(t, 31);
+	only(t, FINDING_gc_pause);
+}
+
 static void calls_on_the_cpu_are_no_cpu_work(void **state)
 {
 	struct case_state *t = *state;
@@ -223,6 +245,8 @@ int main(void)
 		TEST(saturation_leaves_out_what_others_took),
 		TEST(requests_share_a_step),
 		TEST(collections_have_their_share),
+		TEST(one_short_collection_is_nobodys),
+		TEST(one_long_collection_is_found),
 		TEST(calls_on_the_cpu_are_no_cpu_work),
 		TEST(calls_that_move_no_data_are_cpu_work),
 		TEST(time_in_helpers_goes_to_their_caller),
