@@ -267,7 +267,8 @@ static void begin(struct task_watch *watch, struct task_entry *entry)
 	entry->end = TASK_END_NONE;
 	entry->end_object = 0;
 	entry->end_type = NULL;
-	if (!entry->head.coroutine)	/* not initialised yet, or it has ended */
+	/* not initialised yet, it has ended, or its memory is something else's by now */
+	if (!entry->head.coroutine || !entry->head.loop || !entry->head.name)
 		give_up(entry, TASK_REASON_TORN);
 }
 

@@ -387,13 +387,13 @@ void task_read_names(struct task_watch *watch, struct task_entry **entries, size
 	for (size_t i = 0; i < count; i++) {
 		struct task_entry *entry = entries[i];
 
-		if (!entry->stale_name || !entry->head.name)
+		if (!entry->stale_name)
 			continue;
 		free(entry->name);
 		entry->name = NULL;
 		entry->name_size = 0;
 		memset(entry->name_bytes, 0, sizeof(entry->name_bytes));
-		if (pages_read(watch->pages, entry->head.name, entry->name_bytes, NAME_HEAD))
+		if (!entry->head.name || pages_read(watch->pages, entry->head.name, entry->name_bytes, NAME_HEAD))
 			continue;
 		entry->name_size = name_window(watch, entry->name_bytes);
 		if (entry->name_size > NAME_HEAD &&

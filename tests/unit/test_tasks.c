@@ -394,6 +394,17 @@ static void check_torn(void)
 	put64(one + layout.task_coro, UNMAPPED);
 	take(NULL);
 	assert_dropped(TASK_REASON_UNREADABLE, 1);
+	/* its memory is something else's, with the type of a task still in it */
+	put64(one + layout.task_coro, config.type_coroutine);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t field = one + (i ? layout.task_name : layout.future_loop);
+		uint64_t value = read64(field);
+
+		put64(field, 0);
+		take(NULL);
+		assert_dropped(TASK_REASON_TORN, 1);
+		put64(field, value);
+	}
 	/* a coroutine that has ended */
 	put64(one + layout.task_coro, new_coroutine(code_at_line(1)));
 	put8(read64(one + layout.task_coro) + layout.gen_state, 1);
