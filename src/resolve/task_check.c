@@ -130,6 +130,8 @@ void task_head_take(struct task_entry *entry, const struct task_head *head)
 	if (!memcmp(old, head, sizeof(*head)))
 		return;
 	entry->differs = true;
+	entry->failures = 0;
+	entry->try_again = 0;
 	if (old->coroutine != head->coroutine)	/* another task at this address */
 		task_entry_renew(entry);
 	if (old->coroutine != head->coroutine || old->waiter != head->waiter ||

@@ -15,6 +15,7 @@
 /* Tasks that run for no request are looked at in turn when there are more. */
 #define HEADS_EACH_TIME 2048
 #define HEADS_IN_TURN 512
+#define MAX_FAILURES 5		/* of a walk: then it is tried in one of 32 snapshots */
 #define LEAST_AWAITED 128	/* tasks whose awaiters are read however late it is */
 #define WALK_TURN 61		/* a prime: so much later among the tasks each walk begins */
 
@@ -225,6 +226,19 @@ static int check_known(struct task_watch *watch)
 	return 0;
 }
 
+/* A chain that was bad is tried again and again, less and less often while its head stays. */
+static void walked(const struct task_watch *watch, struct task_entry *entry)
+{
+	entry->fresh = entry->bad;
+	if (!entry->bad || entry->reason == TASK_REASON_BUDGET) {
+		entry->failures = 0;
+		return;
+	}
+	entry->try_again = watch->sequence + (1u << entry->failures);
+	if (entry->failures < MAX_FAILURES)
+		entry->failures++;
+}
+
 /*
  * Walks those whose chain is not known; the new ones, or all that are wanted.  It begins
  * with another one each time, for there may be no time for all of them.
@@ -240,7 +254,8 @@ static int walk_dirty(struct task_watch *watch, bool related)
 	first = count ? watch->sequence * WALK_TURN % count : 0;
 	for (size_t i = 0; i < count && !error; i++) {
 		struct task_entry *entry = watch->entries.items[(first + i) % count];
-		bool wanted = entry->fresh || !watch->requests_only || entry->related;
+		bool wanted = (entry->fresh && watch->sequence >= entry->try_again) ||
+			      !watch->requests_only || entry->related;
 
 		if (entry->dirty && wanted && task_is_open(watch, entry) &&
 		    (!related || !entry->changed))
@@ -251,7 +266,7 @@ static int walk_dirty(struct task_watch *watch, bool related)
 		error = task_walk(watch, items, picked.count);
 	}
 	for (size_t i = 0; i < picked.count && !error; i++) {
-		items[i]->fresh = items[i]->bad;
+		walked(watch, items[i]);
 		items[i]->since_ns = watch->snapshot.time_ns;
 		items[i]->thread_call = items[i]->end == TASK_END_FUTURE && !items[i]->bad &&
 					task_waits_for_thread(watch, items[i]->end_object);

@@ -81,6 +81,8 @@ struct task_entry {
 	struct request_record *request;	/* owned; of those that a scope belongs to */
 	uint64_t request_read;	/* snapshot in which that was */
 
+	uint64_t try_again;	/* snapshot from which on a bad one is walked again */
+	uint8_t failures;	/* walks in a row that were bad */
 	uint8_t end;		/* enum task_end */
 	uint8_t reason;		/* why it is left out: TASK_REASON_*, when bad */
 	bool fresh;		/* never walked to its end */

@@ -428,6 +428,32 @@ static void check_torn(void)
 	assert_int_equal(snapshot->count, 1);
 }
 
+/* What cannot be read and runs for no request is not tried each time, until it changes. */
+static void check_tried_again(void)
+{
+	const struct task_limits limits = { .requests_only = true };
+	size_t walked = 0;
+	uint64_t one;
+
+	start();
+	one = waiting_task("one", 1);
+	put64(one + layout.task_fut_waiter, new_future(config.type_future));
+	for (int i = 0; i < 64; i++) {
+		take(&limits);
+		walked += snapshot->walked;
+	}
+	assert_in_range(walked, 5, 10);
+	put64(one + layout.task_fut_waiter, new_future(config.type_future));
+	take(&limits);
+	assert_int_equal(snapshot->walked, 1);
+}
+
+static void test_tried_again(void **state)
+{
+	(void)state;
+	each_tasks(check_tried_again);
+}
+
 static void test_torn(void **state)
 {
 	(void)state;
@@ -486,6 +512,7 @@ int main(void)
 		cmocka_unit_test(test_hurry),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_tried_again),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_no_asyncio),
 	};
