@@ -398,7 +398,7 @@ int task_walk(struct task_watch *watch, struct task_entry **entries, size_t coun
 	if (!again)
 		return -ENOMEM;
 	for (size_t base = 0; base < count; base += batch) {
-		/* the first ones are walked, however late it is: the next time it is others' turn */
+		/* the first ones are walked, however late it is: others have their turn later */
 		if (base && task_out_of_time(watch)) {
 			for (size_t i = base; i < count; i++)
 				give_up(entries[i], TASK_REASON_BUDGET);

@@ -395,7 +395,8 @@ void task_read_names(struct task_watch *watch, struct task_entry **entries, size
 		entry->name = NULL;
 		entry->name_size = 0;
 		memset(entry->name_bytes, 0, sizeof(entry->name_bytes));
-		if (!entry->head.name || pages_read(watch->pages, entry->head.name, entry->name_bytes, NAME_HEAD))
+		if (!entry->head.name ||
+		    pages_read(watch->pages, entry->head.name, entry->name_bytes, NAME_HEAD))
 			continue;
 		entry->name_size = name_window(watch, entry->name_bytes);
 		if (entry->name_size > NAME_HEAD &&
