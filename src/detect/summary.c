@@ -89,8 +89,9 @@ static int fill_awaits(const struct route_stats *row, struct route_summary *to)
 static int fill_route(const struct detect_input *input, const struct report *report,
 		      const struct route_stats *row, uint64_t busy_ns, struct route_summary *to)
 {
+	/* not cpu_wait: all requests that wait for a loop's thread to wake up have that at once */
 	uint64_t own = row->parts[PART_loop_cpu] + row->parts[PART_loop_blocked] +
-		       row->parts[PART_gil_wait] + row->parts[PART_cpu_wait];
+		       row->parts[PART_gil_wait];
 
 	*to = (struct route_summary){
 		.route = row->route, .method = row->method, .folded = row->folded,

@@ -646,6 +646,25 @@ static void idle_at_both_ends(void **state)
 		    "called by GET /a, /srv/api.py:40 load; 1 request slow, up to 201 ms\n");
 }
 
+/* What waits for a CPU at once does not have the loop together. */
+static void share_of_the_loop(void **state)
+{
+	struct case_state *t = *state;
+	struct detect_input input = { .window = &t->window, .thresholds = &t->thresholds,
+				      .start_ns = START_NS, .end_ns = START_NS + LENGTH_NS };
+	struct report summary = { 0 };
+
+	move_to(t, 1000);
+	for (unsigned i = 0; i < 16; i++)
+		request(t, "/items", PART_cpu_wait, 100);
+	request(t, "/items", PART_loop_cpu, 20);
+	request(t, "/items", PART_loop_blocked, 30);
+	assert_int_equal(summary_fill(&input, 100 * MS, &summary), 0);
+	assert_int_equal(summary.route_count, 1);
+	assert_true(summary.routes[0].loop_share > 0.499 && summary.routes[0].loop_share < 0.501);
+	report_free(&summary);
+}
+
 #define VERDICT_TEST(name) cmocka_unit_test_setup_teardown(name, begin_verdicts, finish_verdicts)
 
 int main(void)
@@ -675,6 +694,7 @@ int main(void)
 		VERDICT_TEST(one_line_until_it_changes),
 		VERDICT_TEST(culprits_that_take_turns),
 		VERDICT_TEST(idle_at_both_ends),
+		VERDICT_TEST(share_of_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
