@@ -75,11 +75,11 @@ bool attach_refuses(const struct attachment *attachment, pid_t tid);
 
 /*
  * Says that the loop of a slot was already in a step, and in system call
- * `number` (-1: in none) when it was registered.  Does nothing when the probes have
- * seen it meanwhile.
+ * `number` (-1: in none) when it was registered.  0: so it is, or it has ended that step
+ * since; -EAGAIN: it is in a call of which that was not known, or in none any more.
  */
-void attach_loop_since_before(struct attachment *attachment, int slot, int number,
-			      const uint64_t args[4]);
+int attach_loop_since_before(struct attachment *attachment, int slot, int number,
+			     const uint64_t args[4]);
 
 /* A code object that leads to a request. */
 int attach_set_role(struct attachment *attachment, pid_t tgid, uint64_t code,

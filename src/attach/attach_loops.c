@@ -123,29 +123,36 @@ void attach_remove_loop(struct attachment *a, int slot)
 	}
 }
 
-void attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
+int attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
 {
 	struct loop_slot *loop = &a->loops[slot];
-	uint64_t now = monotonic_ns();
+	uint32_t off = __atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE);
+	uint64_t start = monotonic_ns();
 
 	if (__atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) != a->slots[slot].seq ||
-	    loop->off_kind != OFF_NONE)
-		return;
+	    off == OFF_SELECTOR)
+		return 0;
+	/* on a busy machine the probes have seen it leave its CPU by now: in that very step */
+	if ((off == OFF_CALL || off == OFF_GIL) != (number >= 0) && off != OFF_NONE)
+		return -EAGAIN;
+	if (off != OFF_NONE && loop->off_ns)
+		start = loop->off_ns;
 	if (number >= 0) {
 		loop->call_number = number;
 		memcpy(loop->call_args, args, sizeof(loop->call_args));
-		loop->call_start_ns = now;
+		loop->call_start_ns = start;
 		loop->call_run_delay =
 			process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid).run_delay_ns;
-		loop->off_ns = now;
+		loop->off_ns = start;
 		loop->off_kind = OFF_CALL;
 		loop->flags |= SLOT_CALL_BEFORE;
-	} else {
-		loop->on_ns = now;
+	} else if (off == OFF_NONE) {
+		loop->on_ns = start;
 	}
 	loop->flags |= SLOT_SINCE_BEFORE;
-	__atomic_store_n(&loop->step_start_ns, now, __ATOMIC_RELEASE);
+	__atomic_store_n(&loop->step_start_ns, start, __ATOMIC_RELEASE);
 	/* the thread may have gone to its selector meanwhile: then there is no step */
 	if (__atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE) == OFF_SELECTOR)
 		loop->step_start_ns = 0;
+	return 0;
 }

@@ -11,6 +11,7 @@
 #include "cli/observed.h"
 
 #define INTERVAL_NS NS_PER_S
+#define STATE_TRIES 8	/* until what /proc and what the probes say of a thread is the same */
 /* A process that ends does so thread by thread: what was open in them is asked for then. */
 #define GONE_NS (500 * NS_PER_MS)
 
@@ -146,15 +147,21 @@ static void since_before(struct observation *observation, struct observed *obser
 			 const struct event_loop *loop)
 {
 	struct thread_state state;
-	int number;
+	int number, error = -EAGAIN;
 
-	if (process_thread_state(observed->pid, loop->tid, &state))
-		return;
-	number = state.state == 'R' ? -1 : state.number;
-	if ((number == 232 || number == 281 || number == 441) &&
-	    (loop->epoll_fd < 0 || (int)state.args[0] == loop->epoll_fd))
-		return;
-	attach_loop_since_before(observation->attachment, slot, number, state.args);
+	for (int try = 0; try < STATE_TRIES && error == -EAGAIN; try++) {
+		if (process_thread_state(observed->pid, loop->tid, &state))
+			return;
+		number = state.state == 'R' ? -1 : state.number;
+		if ((number == 232 || number == 281 || number == 441) &&
+		    (loop->epoll_fd < 0 || (int)state.args[0] == loop->epoll_fd))
+			return;
+		error = attach_loop_since_before(observation->attachment, slot, number,
+						 state.args);
+	}
+	if (error)
+		log_debug("pid %d: the step that thread %d is in began or ended meanwhile",
+			  observed->pid, loop->tid);
 }
 
 static void refused(struct observed *observed, pid_t tid, int error)
