@@ -23,11 +23,12 @@
 #define POLL_MS 100
 #define SAMPLE_AFTER_NS NS_PER_MS /* younger steps are healthy ones: no stack is walked */
 
-static volatile sig_atomic_t signals;
+static volatile sig_atomic_t signals, first_signal;
 
 static void on_signal(int number)
 {
-	(void)number;
+	if (!signals)
+		first_signal = number;
 	if (++signals > 1)
 		_exit(EXIT_SIGNAL);
 }
@@ -128,8 +129,9 @@ static void run(struct observation *observation, const struct options *options)
 	}
 }
 
+/* The report is of the time before the command was told to end, and comes after its last words. */
 static int finish(struct observation *observation, const struct options *options,
-		  struct output_files *files)
+		  struct program *program, struct output_files *files)
 {
 	struct report report;
 	int error, status, printed;
@@ -143,6 +145,7 @@ static int finish(struct observation *observation, const struct options *options
 		log_error(error, "cannot make the report: %s", strerror(-error));
 		return EXIT_FAILED;
 	}
+	program_end(program, first_signal == SIGINT);
 	status = outputs_write(options, files, &report);
 	printed = options->follow ? EXIT_DONE : print_report(options, &report);
 	if (status == EXIT_DONE)
@@ -208,7 +211,7 @@ static int observe(const struct options *options, pid_t pid, struct program *pro
 	if (status == EXIT_DONE) {
 		ready_tell();
 		run(observation, options);
-		status = finish(observation, options, files);
+		status = finish(observation, options, program, files);
 	}
 	observation_free(observation);
 	return status;
@@ -227,7 +230,7 @@ static int start_and_observe(const struct options *options, pid_t pid, struct ou
 			  strerror(-error));
 	else
 		status = observe(options, program.pid ? program.pid : pid, &program, files);
-	program_end(&program);
+	program_end(&program, first_signal == SIGINT);
 	return status;
 }
 

@@ -14,6 +14,7 @@
 #include "base/units.h"
 
 #define END_NS (10 * NS_PER_S)	/* from SIGTERM to SIGKILL */
+#define TOLD_NS (2 * NS_PER_S)	/* from Ctrl-C to SIGTERM: somebody may have told us alone */
 #define END_POLL_NS (20 * NS_PER_MS)
 
 static void close_fd(int *fd)
@@ -90,26 +91,32 @@ static bool ended(pid_t pid)
 	return waitpid(pid, NULL, WNOHANG) != 0;
 }
 
-void program_end(struct program *program)
+static bool ends_within(pid_t pid, uint64_t ns)
 {
 	struct timespec pause = { .tv_nsec = END_POLL_NS };
-	uint64_t deadline = monotonic_ns() + END_NS;
+	uint64_t deadline = monotonic_ns() + ns;
+
+	while (!ended(pid)) {
+		if (monotonic_ns() > deadline)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+void program_end(struct program *program, bool told)
+{
+	pid_t pid = program->pid;
 
 	close_fd(&program->gate);
 	close_fd(&program->failure);
-	if (!program->pid)
-		return;
-	if (!ended(program->pid)) {
-		kill(program->pid, SIGTERM);
-		while (!ended(program->pid)) {
-			if (monotonic_ns() > deadline) {
-				log_warn("the command does not end by SIGTERM: it is killed");
-				kill(program->pid, SIGKILL);
-				waitpid(program->pid, NULL, 0);
-				break;
-			}
-			nanosleep(&pause, NULL);
-		}
-	}
 	program->pid = 0;
+	if (!pid || ends_within(pid, told ? TOLD_NS : 0))
+		return;
+	kill(pid, SIGTERM);
+	if (ends_within(pid, END_NS))
+		return;
+	log_warn("the command does not end by SIGTERM: it is killed");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }

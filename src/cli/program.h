@@ -3,6 +3,7 @@
 #ifndef LS_PROGRAM_H
 #define LS_PROGRAM_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct program {
@@ -21,7 +22,10 @@ int program_start(char **command, struct program *program);
 /* Lets it execute its command.  0, or -errno when that cannot be executed. */
 int program_begin(struct program *program);
 
-/* Ends it, if it has not ended yet; nothing to do for none. */
-void program_end(struct program *program);
+/*
+ * Ends it, if it has not ended yet; nothing to do for none.  `told`: Ctrl-C has told it, too,
+ * so it has some time to end by itself.
+ */
+void program_end(struct program *program, bool told);
 
 #endif

@@ -550,7 +550,7 @@ def test_command_is_observed_and_ended(tmp_path):
         wait_until(lambda: listening(port), 20, "the service")
         get(service, "/sleep/60")
     assert (run.status, run.stderr) == (DONE, "")
-    assert [finding["route"] for finding in run.findings()] == ["/sleep/{ms}"]
+    assert [finding["route"] for finding in run.findings("blocking_call")] == ["/sleep/{ms}"]
     pid = run.report["targets"][0]["pid"]
     assert not Path(f"/proc/{pid}").exists()
     assert not listening(port)
@@ -571,14 +571,16 @@ def test_command_that_ends_by_itself(tmp_path, program):
 
 
 def test_command_and_ctrl_c():
+    """It ends in its own way, and the report comes after its last words."""
     code = """
-import asyncio
+import asyncio, time
 async def main():
     print("ready", flush=True)
     await asyncio.sleep(60)
 try:
     asyncio.run(main())
 except KeyboardInterrupt:
+    time.sleep(0.5)
     print("interrupted", flush=True)
 """
     command = [sys.executable, "-c", code]
@@ -587,7 +589,8 @@ except KeyboardInterrupt:
         time.sleep(0.3)
         os.killpg(run.pid, signal.SIGINT)
     assert (run.status, run.stderr) == (DONE, "")
-    assert "interrupted" in run.stdout
+    assert run.stdout.startswith("ready\ninterrupted\n"), run.stdout
+    assert "loopscope " in run.stdout
 
 
 @pytest.mark.parametrize(
