@@ -86,8 +86,8 @@ endif
 .DEFAULT_GOAL := all
 FORCE:
 
-.PHONY: all help library setup demo test test-programs check-bpf newer-probes fuzz fuzz-programs syntax lint format \
-	bench lab accuracy install uninstall clean FORCE
+.PHONY: all help library setup demo test test-programs check-bpf kernels newer-probes fuzz \
+	fuzz-programs syntax lint format bench lab accuracy install uninstall clean FORCE
 
 all: $(PROGRAM)
 
@@ -97,6 +97,7 @@ help:
 	@echo "make demo         set up, build, and watch a service that misbehaves"
 	@echo "make test         set up, build, run every test"
 	@echo "make check-bpf    the probes in this kernel: loaded, counted, nothing lost uncounted"
+	@echo "make kernels      the probes in other kernels of the distribution, in an emulated machine"
 	@echo "make fuzz         every fuzzer for FUZZ_TIME=$(FUZZ_TIME) seconds"
 	@echo "make lint         formatting, layering, static checks"
 	@echo "make format       format C sources the way lint wants them"
@@ -197,6 +198,13 @@ test:
 # Loads every probe into this kernel and prints what its verifier made of them.
 check-bpf: $(BPF_TESTS:%.c=$(BUILD)/%) newer-probes
 	tools/run-tests.sh bpf
+
+# The same in the oldest kernel that is supported, the newest, and some between.
+kernels:
+	tools/setup.sh test
+	$(Q)$(MAKE) $(JOBS) all $(BPF_TESTS:%.c=$(BUILD)/%)
+	$(Q)$(MAKE) $(JOBS) newer-probes
+	tools/run-tests.sh kernels
 
 # The verifier is as particular about what a newer compiler makes of them.
 newer-probes:

@@ -128,13 +128,6 @@ add_packaged() {
 
 # ---- roots ---------------------------------------------------------------------------
 
-# mirror ORIGIN: as this machine's apt knows it; empty: debootstrap's own choice.
-mirror() {
-	# shellcheck disable=SC2016
-	apt-get indextargets --format '$(ORIGIN) $(SITE)' 2>/dev/null |
-		awk -v origin="$1" '$1 == origin && $2 !~ /security/ && !n++ { print $2 }'
-}
-
 # What pip needs to reach its index is the same inside.
 copy_pip_settings() {
 	local root=$1 file
@@ -167,9 +160,9 @@ make_root() {
 		keyring=$(ubuntu_keyring) || return 1
 		# The script of all of Ubuntu's releases has the name of the first.
 		arguments+=("--components=main,universe" "--keyring=$keyring"
-			"$suite" "$root.new" "$(mirror Ubuntu)" gutsy)
+			"$suite" "$root.new" "$("$tools/mirror.sh" Ubuntu)" gutsy)
 	else
-		arguments+=("$suite" "$root.new" "$(mirror Debian)")
+		arguments+=("$suite" "$root.new" "$("$tools/mirror.sh" Debian)")
 	fi
 	rm -rf "$root.new"
 	quietly "debootstrap $suite in $root" debootstrap "${arguments[@]}" || return 1

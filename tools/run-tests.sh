@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# tools/run-tests.sh [unit|bpf|fuzz|pytest ...] [-- PYTEST ARGUMENTS]
+# tools/run-tests.sh [unit|bpf|kernel|fuzz|pytest|kernels ...] [-- PYTEST ARGUMENTS]
 #
-# Runs what `make test` built; without arguments everything.  The last line is
-# "N passed, N failed"; the exit status is 0 when nothing failed.
+# Runs what `make test` built; without arguments everything but kernels, which is
+# what kernel is for more of them.  The last line is "N passed, N failed"; the exit
+# status is 0 when nothing failed.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 python=$(tools/test-python.sh)
-command=("$python" tools/run_tests.py "$@")
+command=("$python" -B tools/run_tests.py "$@")
 
 # Probes need root; the environment is kept, the cache is the caller's.  What
 # only root needs is not in the PATH of every user.

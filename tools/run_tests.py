@@ -13,12 +13,17 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
 
+import guest
+
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("unit", "bpf", "fuzz", "pytest")
+PARTS = ("unit", "bpf", "kernel", "fuzz", "pytest")
+#: What runs only when it is asked for.
+MORE_PARTS = ("kernels",)
 UNIT_BUILDS = ("build", "build-address")
 BPF_BUILDS = ("build", "build-clang")
 PROGRAM_SECONDS = 300
@@ -172,8 +177,8 @@ def run(result, test, command, seconds, env=None):
     return done
 
 
-def run_cmocka(result, test, program):
-    status, output = run(result, test, [str(program)], PROGRAM_SECONDS, SANITIZER_ENV)
+def count_cmocka(result, test, status, output):
+    """How many passed of what a program of tests said."""
     started = len(re.findall(r"^\[ RUN +\] ", output, re.M))
     passed = len(re.findall(r"^\[ +OK \] ", output, re.M))
     # Each name is printed where it ran and again in the list at the end.
@@ -193,6 +198,7 @@ def run_cmocka(result, test, program):
         result.fail(f"{test}: {started} tests began, {passed} passed")
     if started == 0:
         result.fail(f"{test}: no test in it ran")
+    return passed
 
 
 def run_programs(result, directory, builds):
@@ -205,9 +211,78 @@ def run_programs(result, directory, builds):
             test = f"{directory}/{source.stem}"
             test += f"[{build.removeprefix('build-')}]" if build != "build" else ""
             if program.exists():
-                run_cmocka(result, test, program)
+                said = run(result, test, [str(program)], PROGRAM_SECONDS, SANITIZER_ENV)
+                count_cmocka(result, test, *said)
             else:
                 result.fail(f"{test}: {program.relative_to(ROOT)} was not built")
+
+
+def probes_compiler(build):
+    """The one that made the probes, as it says in them."""
+    found = re.search(rb"clang version ([0-9.]+)", (ROOT / build / "bpf/maps.bpf.o").read_bytes())
+    return f"clang {found[1].decode()}" if found else "a compiler"
+
+
+def run_in_kernel(result, kernel, loops):
+    """Boots it; in it the probes of each compiler, doctor, and attaches; one line says all."""
+    release = kernel.name.removeprefix("vmlinuz-")
+    attach = ROOT / "tests/live/other_kernel.py"
+    loads = {f"test_load[{build}]": build for build in BPF_BUILDS}
+    commands = {test: [ROOT / build / "tests/bpf/test_load"] for test, build in loads.items()}
+    commands["doctor"] = [ROOT / "build/loopscope", "doctor"]
+    commands |= {f"attach[{loop}]": [sys.executable, attach, loop] for loop in loops}
+    files = guest.Files()
+    for path in {command[0] for command in commands.values()}:
+        files.add(path)
+    files.add(sys.prefix)
+    files.add(sysconfig.get_path("stdlib"))
+    files.add(attach.parent)
+    files.add(ROOT / "src/export/report.schema.json")
+
+    failures, began = len(result.failures), time.monotonic()
+    answers, rest = guest.run(kernel, files, commands, PROGRAM_SECONDS)
+    said = []
+    for name in commands:
+        test = f"kernel/{release}/{name}"
+        status, output = answers.get(name, (None, ""))
+        before = len(result.failures)
+        if status is None:
+            result.fail(f"{test}: no end")
+        elif name in loads:
+            passed = count_cmocka(result, test, status, output)
+            counts = f"{passed} passed, {len(result.failures) - before} failed"
+            said.append(f"{probes_compiler(loads[name])}: {counts}")
+            continue
+        elif status:
+            result.fail(f"{test}: exit status {status}")
+        else:
+            result.passed += 1
+        said.append(f"{name}: {'failed' if len(result.failures) > before else 'passed'}")
+    if len(result.failures) > failures:
+        for name, (_, output) in answers.items():
+            print(f"== {release}: {name}\n{output}", end="")
+        print(f"== {release}: the rest\n{rest}", end="")
+    seconds = time.monotonic() - began
+    print(f"kernel {release} in {seconds:.0f} s: {'; '.join(said)}", flush=True)
+
+
+def run_kernels(result, suites, loops, options=()):
+    for suite in suites:
+        fetch = ["timeout", str(PROGRAM_SECONDS), ROOT / "tools/kernels.sh", *options, suite]
+        found = subprocess.run(fetch, stdout=subprocess.PIPE, text=True, check=False)
+        if found.returncode:
+            result.fail(f"kernel/{suite}: it is not to be had")
+            continue
+        try:
+            run_in_kernel(result, Path(found.stdout.strip()), loops)
+        except OSError as error:
+            result.fail(f"kernel/{suite}: {error}")
+        result.check_left_behind(f"kernel/{suite}")
+
+
+def all_suites():
+    command = [ROOT / "tools/kernels.sh"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
 def start_fuzzer(program, source, seconds):
@@ -320,8 +395,9 @@ def main(arguments):
     if "--" in arguments:
         at = arguments.index("--")
         arguments, pytest_arguments = arguments[:at], arguments[at + 1 :]
-    if unknown := set(arguments) - set(PARTS):
-        sys.exit(f"run-tests: no such part: {', '.join(sorted(unknown))}; {', '.join(PARTS)}")
+    if unknown := set(arguments) - set(PARTS + MORE_PARTS):
+        known = ", ".join(PARTS + MORE_PARTS)
+        sys.exit(f"run-tests: no such part: {', '.join(sorted(unknown))}; {known}")
     parts = arguments or PARTS
 
     # Whatever a test starts and abandons becomes a child of this process.
@@ -334,6 +410,10 @@ def main(arguments):
         run_programs(result, "unit", UNIT_BUILDS)
     if "bpf" in parts:
         run_programs(result, "bpf", BPF_BUILDS)
+    if "kernel" in parts:
+        run_kernels(result, ["own"], ["asyncio"])
+    if "kernels" in parts:
+        run_kernels(result, all_suites(), ["asyncio", "uvloop"], ["--update"])
     if "fuzz" in parts:
         run_fuzz(result)
     if "pytest" in parts:

@@ -19,7 +19,8 @@ case $what in
 build) ;;
 demo) packages+=(python3 python3-venv) ;;
 test) packages+=(python3 python3-venv libpython3-dev libcmocka-dev wrk redis-server
-	postgresql mariadb-server openssl debootstrap debian-archive-keyring jq) ;;
+	postgresql mariadb-server openssl debootstrap debian-archive-keyring jq
+	qemu-system-x86 busybox-static) ;;
 lint) packages+=(python3 python3-venv libcmocka-dev cppcheck shellcheck) ;;
 *)
 	echo "usage: tools/setup.sh [build|demo|test|lint]" >&2
