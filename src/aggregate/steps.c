@@ -363,7 +363,7 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 	if (waiting.gil_ns >= WAIT_MIN_NS)
 		waiting.holder = *ret_holder = holder_of(window, step);
 	memcpy(rival, event->rival, sizeof(event->rival));
-	waiting.rival = rival[0] ? intern(rival) : NULL;
+	waiting.rival = rival[0] ? intern_passing(rival) : NULL;
 	log_waits(window, &waiting);
 	error = vec_grow(&window->steps, WINDOW_MAX_STEPS);
 	if (error)

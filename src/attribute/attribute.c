@@ -85,7 +85,7 @@ static void name_owner(const struct process_view *view, const struct request_rec
 
 	memcpy(name, request->task_name, sizeof(request->task_name));
 	if (name[0])
-		activity->owner_task = intern(name);
+		activity->owner_task = intern_passing(name);
 	else if (code && code->function[0])
 		activity->owner_task = code->function;
 	activity->owner_thread = thread_name(view, activity->tid, activity->time_ns);
@@ -154,18 +154,18 @@ static const char *peer_text(const struct call_target *target)
 		if (!target->port || !inet_ntop(AF_INET, target->address, address, sizeof(address)))
 			return NULL;
 		snprintf(text, sizeof(text), "%s:%u", address, target->port);
-		return intern(text);
+		return intern_passing(text);
 	case FD_INET6:
 		if (!target->port ||
 		    !inet_ntop(AF_INET6, target->address, address, sizeof(address)))
 			return NULL;
 		snprintf(text, sizeof(text), "[%s]:%u", address, target->port);
-		return intern(text);
+		return intern_passing(text);
 	case FD_UNIX:
 		if (!target->name[0])
 			return NULL;
 		snprintf(text, sizeof(text), "unix:%.*s", LS_NAME_BYTES - 1, target->name);
-		return intern(text);
+		return intern_passing(text);
 	default:
 		return NULL;
 	}
@@ -182,9 +182,9 @@ static const char *file_text(const struct activity *activity, const struct call_
 	if (target->fd >= 0 && !process_fd_name(activity->pid, target->fd, path, sizeof(path))) {
 		last = strrchr(path, '/');
 		if (last && !strcmp(last + 1, name))
-			return intern(path);
+			return intern_passing(path);
 	}
-	return name[0] ? intern(name) : NULL;
+	return name[0] ? intern_passing(name) : NULL;
 }
 
 bool call_blocks(const struct activity *activity)

@@ -19,14 +19,14 @@ static const char *name_of(const struct event_header *event, const struct io_rec
 		if (event->kind != EVENT_MESSAGE || !message->unix_path[0])
 			return NULL;
 		snprintf(text, sizeof(text), "unix:%.*s", LS_NAME_BYTES - 1, message->unix_path);
-		return intern(text);
+		return intern_passing(text);
 	}
 	if (!inet_ntop(io->family == FD_INET6 ? AF_INET6 : AF_INET, io->address, address,
 		       sizeof(address)))
 		return NULL;
 	snprintf(text, sizeof(text), io->family == FD_INET6 ? "[%s]:%u" : "%s:%u", address,
 		 io->peer_port);
-	return intern(text);
+	return intern_passing(text);
 }
 
 static struct call_origin *origin_of(struct tracker *tracker, uint64_t token)

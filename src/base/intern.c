@@ -20,6 +20,8 @@ static pthread_mutex_t intern_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry **buckets;
 static size_t bucket_count;
 static size_t entry_count;
+static size_t passing_count;	/* of them that intern_passing() added */
+static uint64_t others;
 
 /* Interned text is printed: a control byte of a target must not reach the terminal. */
 static char clean(char byte)
@@ -73,21 +75,28 @@ static void grow(void)
 	bucket_count = wanted;
 }
 
+static const char *find(const char *text, size_t length, uint64_t hash)
+{
+	const struct entry *entry = bucket_count ? buckets[hash & (bucket_count - 1)] : NULL;
+
+	while (entry && !same(entry, hash, text, length))
+		entry = entry->next;
+	return entry ? entry->text : NULL;
+}
+
 static const char *find_or_add(const char *text, size_t length)
 {
 	uint64_t hash = hash_of(text, length);
+	const char *found = find(text, length, hash);
 	struct entry *entry, **bucket;
 
+	if (found)
+		return found;
 	if (entry_count >= bucket_count)
 		grow();
-	if (!bucket_count)
+	if (!bucket_count || length > SIZE_MAX - sizeof(*entry) - 1)
 		return NULL;
 	bucket = &buckets[hash & (bucket_count - 1)];
-	for (entry = *bucket; entry; entry = entry->next)
-		if (same(entry, hash, text, length))
-			return entry->text;
-	if (length > SIZE_MAX - sizeof(*entry) - 1)
-		return NULL;
 	entry = malloc(sizeof(*entry) + length + 1);
 	if (!entry)
 		return NULL;
@@ -117,4 +126,35 @@ const char *intern_bytes(const char *text, size_t length)
 const char *intern(const char *text)
 {
 	return text ? intern_bytes(text, strlen(text)) : NULL;
+}
+
+const char *intern_passing(const char *text)
+{
+	size_t length = text ? strlen(text) : 0, before;
+	const char *found;
+
+	if (!text)
+		return NULL;
+	pthread_mutex_lock(&intern_lock);
+	found = find(text, length, hash_of(text, length));
+	if (!found && passing_count < INTERN_PASSING_MAX) {
+		before = entry_count;
+		found = find_or_add(text, length);
+		passing_count += entry_count - before;
+	} else if (!found) {
+		others++;
+		found = find_or_add(INTERN_OTHER, strlen(INTERN_OTHER));
+	}
+	pthread_mutex_unlock(&intern_lock);
+	return found;
+}
+
+uint64_t intern_others(void)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&intern_lock);
+	count = others;
+	pthread_mutex_unlock(&intern_lock);
+	return count;
 }

@@ -29,7 +29,7 @@ static const struct {
 };
 
 #define LOSSES (sizeof(losses) / sizeof(losses[0]))
-#define TRACKER_NOTES 9
+#define TRACKER_NOTES 10
 #define LAST_TRIES 50	/* of waiting for events that are on their way */
 #define LAST_PAUSE_US 200
 #define NOTES (sizeof(notes) / sizeof(notes[0]))
@@ -150,6 +150,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		{ "awaits_unplaced", "looks at waits in stacks beyond the number that is kept",
 		  counts.unplaced },
 		{ "routes_lost", "routes beyond the number that has a row",
+		{ "names_lost", "names of tasks, threads, files and peers beyond what is kept",
+		  intern_others() },
 		  observation->window.routes.lost },
 		{ "callables_lost", "Depends callables and middleware beyond that number",
 		  observation->window.callables.lost },

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/intern.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "discover/target.h"
@@ -15,6 +16,7 @@
 #define MAX_PYTHON_THREADS 16384
 #define MAX_TSTATE_BYTES 1024
 #define MAX_SHIM_FRAMES 8
+#define NAME_BYTES 256
 
 struct thread_list {
 	struct target_thread *items;
@@ -217,6 +219,7 @@ const char *target_thread_name(const struct target *target, pid_t tid)
 	struct name_search search = { .py = py };
 	struct target_thread thread;
 	uint64_t module, active, name;
+	char text[NAME_BYTES];
 
 	if (find_thread(target, tid, &thread) ||
 	    py_module(py, thread.interp, "threading", &module) ||
@@ -226,7 +229,7 @@ const char *target_thread_name(const struct target *target, pid_t tid)
 	if (py_dict_walk(py, active, match_ident, &search) != 1 ||
 	    py_instance_attribute(py, search.thread, "_name", &name))
 		return NULL;
-	return py_string_intern(py, name);
+	return py_string(py, name, text, sizeof(text)) < 0 ? NULL : intern_passing(text);
 }
 
 /* The innermost frame that holds Python code. */

@@ -12,6 +12,7 @@
 #include "resolve/pools.h"
 
 #define CLOSURE_MAX 8
+#define NAME_BYTES 256
 #define READ_TRIES 3
 
 /* From then on a thread is counted as idle when it waits, before it was after each call. */
@@ -41,13 +42,15 @@ static int count_item(void *context, uint64_t key, uint64_t value)
 static void name_executor(const struct py_reader *py, struct executor *executor)
 {
 	uint64_t prefix;
-	const char *text = NULL;
+	char text[NAME_BYTES];
 
-	if (!py_instance_attribute(py, executor->object, "_thread_name_prefix", &prefix))
-		text = py_string_intern(py, prefix);
-	if (text && !strcmp(text, "asyncio"))
-		text = intern("default executor");
-	executor->name = text && text[0] ? text : intern("ThreadPoolExecutor");
+	if (py_instance_attribute(py, executor->object, "_thread_name_prefix", &prefix) ||
+	    py_string(py, prefix, text, sizeof(text)) <= 0)
+		executor->name = intern("ThreadPoolExecutor");
+	else if (!strcmp(text, "asyncio"))
+		executor->name = intern("default executor");
+	else
+		executor->name = intern_passing(text);
 }
 
 /* The place of an executor among those found; -1: there is no room. */
