@@ -46,6 +46,23 @@ static void forget_orphan(struct tracker *tracker)
 	}
 }
 
+/*
+ * What a request does after its response was sent belongs to no connection, and nothing
+ * tells of its end: it is over when it is not seen any more.
+ */
+static void forget_old_orphans(struct tracker *tracker)
+{
+	struct open_request *request, *next;
+
+	if (tracker->now_ns - tracker->orphans_ns < NS_PER_S)
+		return;
+	tracker->orphans_ns = tracker->now_ns;
+	HASH_ITER(hh, tracker->requests, request, next) {
+		if (!request->connection && tracker->now_ns - request->seen_ns > ORPHAN_NS)
+			request_drop(tracker, request);
+	}
+}
+
 struct open_request *request_of(struct tracker *tracker, const struct activity *activity)
 {
 	struct open_request *request;
@@ -53,13 +70,16 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 	if (!activity || !activity->request)
 		return NULL;
 	HASH_FIND(hh, tracker->requests, &activity->request, sizeof(activity->request), request);
-	if (request)
+	if (request) {
+		request->seen_ns = tracker->now_ns;
 		return request;
+	}
 	if (activity->client_port) {
 		request = served_request_of(tracker, activity);
 		if (request && !request_join(tracker, request, activity))
 			return request;
 	}
+	forget_old_orphans(tracker);
 	if (tracker->orphans >= MAX_ORPHANS)
 		forget_orphan(tracker);
 	request = request_new(activity->pid);
@@ -69,6 +89,7 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 	request->client_port = activity->client_port;
 	request->route = activity->route;
 	request->websocket = activity->websocket;
+	request->seen_ns = tracker->now_ns;
 	HASH_ADD(hh, tracker->requests, identity, sizeof(request->identity), request);
 	tracker->orphans++;
 	return request;

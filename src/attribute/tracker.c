@@ -245,8 +245,11 @@ static int take_event(struct tracker *tracker, struct route_cache *routes,
 int tracker_event(struct tracker *tracker, struct route_cache *routes,
 		  const struct event_header *event, const struct activity *activity)
 {
-	int error = take_event(tracker, routes, event, activity);
+	int error;
 
+	if (event->time_ns > tracker->now_ns)
+		tracker->now_ns = event->time_ns;
+	error = take_event(tracker, routes, event, activity);
 	take_turn(tracker, event);
 	return error;
 }

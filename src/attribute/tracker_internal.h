@@ -11,10 +11,12 @@
 #include "attribute/shape.h"
 #include "attribute/tracker.h"
 #include "attribute/waits.h"
+#include "base/units.h"
 #include "target_config.h"
 
 #define MAX_OPEN 65536		/* requests at once, and connections */
 #define MAX_ORPHANS 4096	/* work of requests that no connection is known for yet */
+#define ORPHAN_NS (30 * NS_PER_S)	/* of which nothing is seen for so long has ended */
 #define MAX_ORIGINS 8192	/* calls to peers at once */
 #define MAX_SITES 256		/* places in one request that call a peer */
 #define MAX_CALLABLES 64	/* `Depends` callables and middleware seen in one request */
@@ -31,6 +33,7 @@ struct seen_callable {
 struct open_request {
 	uint64_t identity;		/* 0: not known yet */
 	uint16_t client_port;		/* of an orphan, 0: not known */
+	uint64_t seen_ns;		/* of an orphan: when something was last */
 	pid_t pid, tid;
 	struct route_name route;
 	char method[HTTP_METHOD_BYTES], path[LS_PATH_BYTES + 1];	/* from its request line */
@@ -110,6 +113,8 @@ struct tracker {
 	bool no_arrivals;	/* nothing tells when bytes arrive */
 	uint64_t last_token;
 	size_t orphans;
+	uint64_t now_ns;	/* of the latest event */
+	uint64_t orphans_ns;	/* when they were last looked at */
 	pid_t logging[LS_MAX_PROCESSES];	/* servers whose log was seen; 0: none */
 	struct shape_set *shapes;	/* owned: of all peers together */
 	struct stack_set *stacks;	/* owned */

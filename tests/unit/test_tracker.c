@@ -355,6 +355,35 @@ static void test_behind_the_turns_of_others(void **state)
 {
 	struct event_sample sample = { .header = { .kind = EVENT_SAMPLE, .time_ns = 102 * MS,
 						   .tgid = PID, .tid = TID },
+/* Request 7 is known of by a call to a peer only, then another one comes. */
+static uint64_t waited_for_peer(struct world *world, uint64_t seen_again_ns)
+{
+	uint64_t now = 31 * NS_PER_S + 103 * MS;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	message(world, 2, ROLE_CLIENT, "*1\r\n$4\r\nINCR\r\n", 7, 103 * MS);
+	receive(world, 2, ROLE_CLIENT, ":1\r\n", 123 * MS, 124 * MS);
+	if (seen_again_ns) {
+		message(world, 2, ROLE_CLIENT, "*1\r\n$4\r\nINCR\r\n", 7, seen_again_ns);
+		receive(world, 2, ROLE_CLIENT, ":1\r\n", seen_again_ns + 20 * MS,
+			seen_again_ns + 21 * MS);
+	}
+	message(world, 3, ROLE_CLIENT, "*1\r\n$4\r\nINCR\r\n", 8, now);
+	message(world, 1, ROLE_SERVER, OK "body", 7, now + 10 * MS);
+	assert_int_equal(world->request_count, 1);
+	return world->requests[0].parts[PART_dependency_wait];
+}
+
+static void test_orphan_that_is_not_seen_any_more(void **state)
+{
+	assert_int_equal(waited_for_peer(*state, 0), 0);
+}
+
+static void test_orphan_that_is_seen_again(void **state)
+{
+	assert_int_equal(waited_for_peer(*state, 20 * NS_PER_S), 40 * MS);
+}
+
 				       .own = { .start_ns = 101 * MS, .cpu_ns = MS,
 						.busy_ns = 102 * MS } };
 	struct activity activity = { .pid = PID, .tid = TID, .request = 7,
@@ -583,7 +612,8 @@ int main(void)
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
 		TEST(test_response_alone), TEST(test_without_arrivals),
 		TEST(test_held_up_by_whom), TEST(test_call_of_a_request),
-		TEST(test_orphan_is_joined), TEST(test_refused),
+		TEST(test_orphan_is_joined), TEST(test_orphan_that_is_not_seen_any_more),
+		TEST(test_orphan_that_is_seen_again), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),
 		TEST(test_gap), TEST(test_websocket), TEST(test_told_by_the_log),
