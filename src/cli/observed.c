@@ -112,6 +112,8 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 	/* without a loop there is no request yet, and looking costs milliseconds */
 	if (target_find_loops(observed->target) <= 0)
 		return (int)observed->loop_count;
+	/* that of one which had just begun was not known yet */
+	observed->code_options.stdlib_path = observed->target->stdlib_path;
 	scan_modules(observation, observed);
 	loops_take(observation, observed);
 	observed_listen(observation, observed);
