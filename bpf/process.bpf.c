@@ -49,6 +49,8 @@ static __always_inline void thread_end(__u32 tid)
 	struct thread_entry *entry = bpf_map_lookup_elem(&threads, &tid);
 	struct loop_slot *slot = entry ? loop_of(entry->slot) : NULL;
 
+	if (!entry)
+		return;
 	if (slot)
 		slot->state = LOOP_GONE;
 	bpf_map_delete_elem(&threads, &tid);
@@ -59,11 +61,10 @@ int BPF_PROG(process_exit, struct task_struct *task)
 {
 	__u32 tgid = task->tgid, tid = task->pid;
 
-	if (!is_followed(tgid))
+	thread_end(tid); /* that of its process may have been the first to end */
+	if (tid != tgid || !is_followed(tgid))
 		return 0;
-	thread_end(tid);
-	if (tid != tgid)
-		return 0;
+	bpf_map_delete_elem(&followed, &tgid);
 	process_record(tgid, tid, PROCESS_EXIT, 0, task->exit_code);
 	return 0;
 }

@@ -264,6 +264,13 @@ int attach_set_role(struct attachment *a, pid_t tgid, uint64_t code, const struc
 		       ? -errno : 0;
 }
 
+void attach_clear_role(struct attachment *a, pid_t tgid, uint64_t code)
+{
+	struct code_role_key key = { .code = code, .tgid = (uint32_t)tgid };
+
+	bpf_map_delete_elem(bpf_map__fd(a->skeleton->maps.code_roles), &key);
+}
+
 void attach_set_listeners(struct attachment *a, const struct listener *listeners, size_t count)
 {
 	uint32_t *known = &a->skeleton->bss->listener_count;

@@ -85,6 +85,9 @@ int attach_loop_since_before(struct attachment *attachment, int slot, int number
 int attach_set_role(struct attachment *attachment, pid_t tgid, uint64_t code,
 		    const struct code_role *role);
 
+/* Forgets it: its process has ended. */
+void attach_clear_role(struct attachment *attachment, pid_t tgid, uint64_t code);
+
 /* Says on which ports observed processes listen; at most LS_MAX_LISTENERS of them are taken. */
 void attach_set_listeners(struct attachment *attachment, const struct listener *listeners,
 			  size_t count);

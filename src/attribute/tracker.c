@@ -309,6 +309,30 @@ void tracker_gap(struct tracker *tracker)
 	}
 }
 
+static void forget_injected(struct open_request *request, const struct route_cache *routes)
+{
+	if (request->route.injected && route_cache_gave(routes, request->route.injected))
+		request->route.injected = NULL;
+}
+
+void tracker_forget(struct tracker *tracker, pid_t pid, const struct route_cache *routes)
+{
+	struct connection *connection, *next;
+	struct open_request *request, *after;
+
+	for (size_t i = 0; i < LS_MAX_PROCESSES; i++)
+		if (tracker->logging[i] == pid)
+			tracker->logging[i] = 0;
+	HASH_ITER(hh, tracker->connections, connection, next) {
+		if (connection->routes == routes)
+			connection->routes = NULL;
+		for (request = connection->queue; request; request = request->next)
+			forget_injected(request, routes);
+	}
+	HASH_ITER(hh, tracker->requests, request, after)
+	forget_injected(request, routes);
+}
+
 size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough)
 {
 	const struct connection *connection;

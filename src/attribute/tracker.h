@@ -69,6 +69,9 @@ void tracker_pool_wait(struct tracker *tracker, const struct activity *activity,
 /* Events were lost: nothing is put together across the gap. */
 void tracker_gap(struct tracker *tracker);
 
+/* A process has ended, and its routes are about to be freed. */
+void tracker_forget(struct tracker *tracker, pid_t pid, const struct route_cache *routes);
+
 /* How many requests are open since `before_ns` at least, up to `enough`. */
 size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough);
 

@@ -28,20 +28,35 @@ struct observed *observed_find(struct observation *observation, pid_t pid)
 	return NULL;
 }
 
-static void observed_free(struct observed *observed)
+/* Of its children the probes know already. */
+static int add(struct observation *observation, pid_t pid, char *message, size_t size)
 {
-	for (size_t i = 0; i < observed->loop_count; i++) {
-		free(observed->loops[i].seen);
-		free(observed->loops[i].earlier);
+	struct observed *observed;
+	uint64_t start_time;
+	int error = process_start_time(pid, &start_time);
+
+	if (error) {
+		snprintf(message, size, "there is no process %d", pid);
+		return -ESRCH;
 	}
-	free(observed->loops);
-	task_watch_free(observed->tasks);
-	free(observed->pools);
-	code_cache_free(observed->view.codes);
-	route_cache_free(observed->view.routes);
-	role_table_free(&observed->roles);
-	target_free(observed->target);
-	free(observed);
+	error = observed_make_room(observation) ? 0 : -E2BIG;
+	if (!error)
+		error = vec_reserve((void **)&observation->items, &observation->capacity,
+				    observation->count + 1, sizeof(*observation->items),
+				    OBSERVED_MAX);
+	observed = error ? NULL : calloc(1, sizeof(*observed));
+	if (!observed) {
+		snprintf(message, size, "too many processes");
+		return error ? error : -ENOMEM;
+	}
+	observed->pid = pid;
+	observed->start_time_ns = start_time;
+	observed->process = -1;
+	observed->start_realtime_ns = realtime_ns();
+	observation->items[observation->count++] = observed;
+	error = observed_open(observation, observed, message, size);
+	observed->tried = error && error != -EAGAIN;
+	return error;
 }
 
 static void on_process(struct observation *observation, const struct event_process *event)
@@ -52,8 +67,7 @@ static void on_process(struct observation *observation, const struct event_proce
 	switch (event->what) {
 	case PROCESS_FORK:
 		if (!observed)
-			observation_add(observation, (pid_t)event->header.tgid, message,
-					sizeof(message));
+			add(observation, (pid_t)event->header.tgid, message, sizeof(message));
 		break;
 	case PROCESS_EXEC:
 		if (observed && observed->target)
@@ -61,8 +75,7 @@ static void on_process(struct observation *observation, const struct event_proce
 		else if (observed)
 			observed->tried = false;
 		if (!observed || observed->ended)
-			observation_add(observation, (pid_t)event->header.tgid, message,
-					sizeof(message));
+			add(observation, (pid_t)event->header.tgid, message, sizeof(message));
 		break;
 	case PROCESS_EXIT:
 		if (observed) {
@@ -304,32 +317,11 @@ int observed_open(struct observation *observation, struct observed *observed, ch
 
 int observation_add(struct observation *observation, pid_t pid, char *message, size_t size)
 {
-	struct observed *observed;
-	uint64_t start_time;
-	int error = process_start_time(pid, &start_time);
+	int error = attach_follow(observation->attachment, pid);
 
-	if (error) {
-		snprintf(message, size, "there is no process %d", pid);
-		return -ESRCH;
-	}
-	error = attach_follow(observation->attachment, pid);
 	if (error)
 		log_warn("children of pid %d are not followed: %s", pid, strerror(-error));
-	error = vec_reserve((void **)&observation->items, &observation->capacity,
-			    observation->count + 1, sizeof(*observation->items), OBSERVED_MAX);
-	observed = error ? NULL : calloc(1, sizeof(*observed));
-	if (!observed) {
-		snprintf(message, size, "too many processes");
-		return error ? error : -ENOMEM;
-	}
-	observed->pid = pid;
-	observed->start_time_ns = start_time;
-	observed->process = -1;
-	observed->start_realtime_ns = realtime_ns();
-	observation->items[observation->count++] = observed;
-	error = observed_open(observation, observed, message, size);
-	observed->tried = error && error != -EAGAIN;
-	return error;
+	return add(observation, pid, message, size);
 }
 
 void observation_add_children(struct observation *observation, pid_t pid)

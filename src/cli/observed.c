@@ -122,28 +122,6 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 	return (int)observed->loop_count;
 }
 
-void observed_end(struct observation *observation, struct observed *observed, const char *note)
-{
-	uint64_t now = monotonic_ns();
-	char text[128];
-
-	observed->ended = true;
-	for (size_t i = 0; i < observed->loop_count; i++) {
-		struct observed_loop *loop = &observed->loops[i];
-
-		if (loop->slot < 0)
-			continue;
-		loop_open_step(observation, observed, loop, now, false);
-		attach_remove_loop(observation->attachment, loop->slot);
-		loop_leave(observation, observed, loop);
-	}
-	attach_remove_process(observation->attachment, observed->process);
-	if (!observed->target)
-		return;
-	snprintf(text, sizeof(text), "pid %d %s while it was observed", observed->pid, note);
-	observed_note(observed, text);
-}
-
 /* Call and stack of a loop thread that is asleep in a call, as an event would have them. */
 static int open_call(struct observed *observed, const volatile struct loop_slot *slot,
 		     uint64_t now, struct event_call *call)
@@ -306,6 +284,7 @@ static bool refresh_is_due(struct observed *observed, uint64_t now)
 void observation_tick(struct observation *observation, uint64_t now)
 {
 	loops_leave(observation, now);
+	observed_release(observation, now);
 	for (size_t i = 0; i < observation->count; i++) {
 		struct observed *observed = observation->items[i];
 		char message[256];

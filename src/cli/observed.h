@@ -54,6 +54,8 @@ struct observed {
 	struct observed_loop *loops;	/* owned */
 	size_t loop_count, loop_capacity;
 	bool listening;		/* the ports it listens on are known */
+	uint64_t ended_ns;
+	bool released;			/* it ended, and only what is reported of it is left */
 	bool ended, tried;		/* tried: no Python, not asked again before its next exec */
 	bool refused;			/* it was said that not all of its loops are observed */
 	bool forgotten;			/* the same of more than LOOPS_KEPT threads */
@@ -81,6 +83,7 @@ struct observation {
 	uint64_t entries_until_ns;	/* sys_enter stays attached until then, 0: it is not */
 	struct frame frames[LS_MAX_FRAMES];
 	bool reported;
+	bool unlisted;		/* some that ended are not in `items` any more, which was said */
 };
 
 struct observed *observed_find(struct observation *observation, pid_t pid);
@@ -98,6 +101,17 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 
 /* The process ended or executed something else: keeps what is reported of it. */
 void observed_end(struct observation *observation, struct observed *observed, const char *note);
+
+/* Copies of a supervisor that became something else, and helpers: nobody asked for them. */
+bool observed_is_helper(const struct observed *observed);
+
+void observed_free(struct observed *observed);
+
+/* What has ended long enough ago is let go of, but for what is reported of it. */
+void observed_release(struct observation *observation, uint64_t now);
+
+/* Of those that ended the first one makes room, when there are too many; false: none has. */
+bool observed_make_room(struct observation *observation);
 
 /* The slot of the loop that a thread runs now, NULL: none. */
 const volatile struct loop_slot *loop_slot_of(const struct observation *observation,

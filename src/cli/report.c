@@ -106,13 +106,6 @@ static int fill_target(struct observation *observation, struct observed *observe
 	return 0;
 }
 
-/* Copies of a supervisor that became something else, and helpers: nobody asked for them. */
-static bool is_helper(const struct observed *observed)
-{
-	return !observed->target ||
-	       (!observed->loop_count && (observed->ended || !observed->server));
-}
-
 static int fill_targets(struct observation *observation, uint64_t now, struct report *report)
 {
 	uint64_t length = now - observation->start_ns;
@@ -123,7 +116,7 @@ static int fill_targets(struct observation *observation, uint64_t now, struct re
 	for (size_t i = 0; i < observation->count; i++) {
 		int error;
 
-		if (i ? is_helper(observation->items[i]) : !observation->items[i]->target)
+		if (i ? observed_is_helper(observation->items[i]) : !observation->items[i]->python)
 			continue;
 		error = fill_target(observation, observation->items[i], now, length,
 				    &report->targets[report->target_count++]);
@@ -150,8 +143,6 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		{ "awaits_unplaced", "looks at waits in stacks beyond the number that is kept",
 		  counts.unplaced },
 		{ "routes_lost", "routes beyond the number that has a row",
-		{ "names_lost", "names of tasks, threads, files and peers beyond what is kept",
-		  intern_others() },
 		  observation->window.routes.lost },
 		{ "callables_lost", "Depends callables and middleware beyond that number",
 		  observation->window.callables.lost },
@@ -159,6 +150,8 @@ static void fill_tracker_notes(const struct observation *observation, struct rep
 		  observation->window.pools.lost },
 		{ "causes_lost", "causes beyond those that one second is judged by",
 		  observation->window.slow.lost },
+		{ "names_lost", "names of tasks, threads, files and peers beyond what is kept",
+		  intern_others() },
 	};
 
 	_Static_assert(sizeof(items) / sizeof(items[0]) == TRACKER_NOTES, "there is room for all");

@@ -98,6 +98,14 @@ static const struct dependants *dependants_of(struct route_cache *cache, uint64_
 	return known->found;
 }
 
+bool route_cache_gave(const struct route_cache *cache, const struct dependants *injected)
+{
+	for (size_t i = 0; i < cache->dependants.count; i++)
+		if (cache->dependants.items[i].found == injected)
+			return true;
+	return false;
+}
+
 static void read_table(struct route_cache *cache)
 {
 	uint64_t now = monotonic_ns();

@@ -34,6 +34,9 @@ void route_cache_free(struct route_cache *cache);
  */
 void route_cache_learn(struct route_cache *cache, uint64_t server);
 
+/* Is that one of the dependants that route_resolve() gave? */
+bool route_cache_gave(const struct route_cache *cache, const struct dependants *injected);
+
 /* Never fails: what cannot be known stays NULL. */
 void route_resolve(struct route_cache *cache, const struct request_record *request,
 		   struct route_name *ret_name);

@@ -221,6 +221,25 @@ static void test_closed_in_the_middle(void **state)
 	assert_int_equal(world->requests[0].end_ns, 150 * MS);
 }
 
+/* Of a process that has ended nothing can be looked up any more. */
+static void test_forgotten_process(void **state)
+{
+	struct world *world = *state;
+	struct route_cache *routes = route_cache_new(NULL);
+	struct event_transfer event = { .header = { .kind = EVENT_TRANSFER, .tgid = PID,
+						    .time_ns = 110 * MS, .tid = TID } };
+
+	fill(&event.io, world, 1, ROLE_SERVER, IO_RECEIVE, GET, 110 * MS);
+	memcpy(event.head, GET, event.io.head_bytes);
+	assert_int_equal(tracker_event(world->tracker, routes, &event.header, NULL), 0);
+	tracker_forget(world->tracker, PID, routes);
+	route_cache_free(routes);
+	closed(world, 1, 150 * MS, false);
+	assert_int_equal(world->request_count, 1);
+	assert_true(world->requests[0].aborted);
+	assert_null(world->requests[0].route.route);
+}
+
 static void test_ends_with_its_connection(void **state)
 {
 	struct world *world = *state;
@@ -336,25 +355,6 @@ static void test_orphan_is_joined(void **state)
 	assert_int_equal(world->requests[0].parts[PART_dependency_wait], 20 * MS);
 }
 
-static void test_refused(void **state)
-{
-	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = 100 * MS,
-						   .tgid = PID, .tid = TID } };
-	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
-	struct world *world = *state;
-
-	fill(&event.io, world, 3, ROLE_CLIENT, IO_CONNECT, "", 100 * MS);
-	event.io.bytes = -111;
-	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
-	assert_int_equal(world->call_count, 1);
-	assert_true(world->calls[0].refused);
-}
-
-/* The loop is never idle: what another request sends is its turn. */
-static void test_behind_the_turns_of_others(void **state)
-{
-	struct event_sample sample = { .header = { .kind = EVENT_SAMPLE, .time_ns = 102 * MS,
-						   .tgid = PID, .tid = TID },
 /* Request 7 is known of by a call to a peer only, then another one comes. */
 static uint64_t waited_for_peer(struct world *world, uint64_t seen_again_ns)
 {
@@ -384,6 +384,25 @@ static void test_orphan_that_is_seen_again(void **state)
 	assert_int_equal(waited_for_peer(*state, 20 * NS_PER_S), 40 * MS);
 }
 
+static void test_refused(void **state)
+{
+	struct event_message event = { .header = { .kind = EVENT_MESSAGE, .time_ns = 100 * MS,
+						   .tgid = PID, .tid = TID } };
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
+	struct world *world = *state;
+
+	fill(&event.io, world, 3, ROLE_CLIENT, IO_CONNECT, "", 100 * MS);
+	event.io.bytes = -111;
+	assert_int_equal(tracker_event(world->tracker, NULL, &event.header, &activity), 0);
+	assert_int_equal(world->call_count, 1);
+	assert_true(world->calls[0].refused);
+}
+
+/* The loop is never idle: what another request sends is its turn. */
+static void test_behind_the_turns_of_others(void **state)
+{
+	struct event_sample sample = { .header = { .kind = EVENT_SAMPLE, .time_ns = 102 * MS,
+						   .tgid = PID, .tid = TID },
 				       .own = { .start_ns = 101 * MS, .cpu_ns = MS,
 						.busy_ns = 102 * MS } };
 	struct activity activity = { .pid = PID, .tid = TID, .request = 7,
@@ -609,6 +628,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_parts_beyond_what_is_kept), TEST(test_keep_alive),
 		TEST(test_pipelined), TEST(test_closed_in_the_middle),
+		TEST(test_forgotten_process),
 		TEST(test_ends_with_its_connection), TEST(test_still_open_at_the_end),
 		TEST(test_response_alone), TEST(test_without_arrivals),
 		TEST(test_held_up_by_whom), TEST(test_call_of_a_request),

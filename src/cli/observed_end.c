@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Observed processes that end: what is kept of them, and for how long. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "cli/observed.h"
+
+/* What its connections have to say when they are closed arrives within a moment. */
+#define RELEASE_NS NS_PER_S
+
+bool observed_is_helper(const struct observed *observed)
+{
+	return !observed->python ||
+	       (!observed->loop_count && (observed->ended || !observed->server));
+}
+
+/* All that is for looking into the process: the largest part of it. */
+static void close_target(struct observed *observed)
+{
+	task_watch_free(observed->tasks);
+	free(observed->pools);
+	code_cache_free(observed->view.codes);
+	route_cache_free(observed->view.routes);
+	role_table_free(&observed->roles);
+	target_free(observed->target);
+	observed->tasks = NULL;
+	observed->pools = NULL;
+	observed->view = (struct process_view){ 0 };
+	observed->target = NULL;
+}
+
+void observed_free(struct observed *observed)
+{
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		free(observed->loops[i].seen);
+		free(observed->loops[i].earlier);
+	}
+	free(observed->loops);
+	close_target(observed);
+	free(observed);
+}
+
+void observed_end(struct observation *observation, struct observed *observed, const char *note)
+{
+	uint64_t now = monotonic_ns();
+	char text[128];
+
+	observed->ended = true;
+	observed->ended_ns = now;
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		struct observed_loop *loop = &observed->loops[i];
+
+		if (loop->slot < 0)
+			continue;
+		loop_open_step(observation, observed, loop, now, false);
+		attach_remove_loop(observation->attachment, loop->slot);
+		loop_leave(observation, observed, loop);
+	}
+	for (size_t i = 0; i < observed->roles.count; i++)
+		attach_clear_role(observation->attachment, observed->pid,
+				  observed->roles.items[i].code);
+	attach_remove_process(observation->attachment, observed->process);
+	/* of helpers there may be many a second, and nobody is told of them */
+	if (!observed->target ||
+	    (observed != observation->items[0] && observed_is_helper(observed)))
+		return;
+	snprintf(text, sizeof(text), "pid %d %s while it was observed", observed->pid, note);
+	observed_note(observed, text);
+}
+
+static void release(struct observation *observation, struct observed *observed)
+{
+	if (observed->view.routes)
+		tracker_forget(observation->tracker, observed->pid, observed->view.routes);
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		free(observed->loops[i].seen);
+		observed->loops[i].seen = NULL;
+	}
+	close_target(observed);
+	observed->released = true;
+}
+
+static void drop(struct observation *observation, size_t index)
+{
+	struct observed *observed = observation->items[index];
+
+	if (!observed->released)
+		release(observation, observed);
+	observed_free(observed);
+	observation->count--;
+	memmove(&observation->items[index], &observation->items[index + 1],
+		(observation->count - index) * sizeof(*observation->items));
+}
+
+void observed_release(struct observation *observation, uint64_t now)
+{
+	/* the first one is what was asked for */
+	for (size_t i = observation->count; i-- > 0;) {
+		struct observed *observed = observation->items[i];
+
+		if (!observed->ended || observed->released ||
+		    now - observed->ended_ns < RELEASE_NS)
+			continue;
+		if (i && observed_is_helper(observed))
+			drop(observation, i);
+		else
+			release(observation, observed);
+	}
+}
+
+bool observed_make_room(struct observation *observation)
+{
+	if (observation->count < OBSERVED_MAX)
+		return true;
+	for (size_t i = 1; i < observation->count; i++) {
+		const struct observed *observed = observation->items[i];
+
+		if (!observed->ended)
+			continue;
+		if (!observed_is_helper(observed) && !observation->unlisted) {
+			observation->unlisted = true;
+			observed_note(observation->items[0],
+				      "had more processes that ended than are listed here; "
+				      "their requests and findings are");
+		}
+		drop(observation, i);
+		return true;
+	}
+	return false;
+}
