@@ -15,6 +15,7 @@ NEWER_CLANG ?= $(shell for name in clang-19 clang-18 clang; do command -v $$name
 BPFTOOL ?= tools/bpftool.sh
 PREFIX ?= /usr/local
 FUZZ_TIME ?= 30
+SOAK_TIME ?= 1800
 # What the longer targets build, as many at once as there are CPUs if nobody says otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -87,7 +88,7 @@ endif
 FORCE:
 
 .PHONY: all help library setup demo test test-programs check-bpf kernels newer-probes fuzz \
-	fuzz-programs syntax lint format bench lab accuracy install uninstall clean FORCE
+	fuzz-programs syntax lint format bench lab accuracy soak install uninstall clean FORCE
 
 all: $(PROGRAM)
 
@@ -103,6 +104,7 @@ help:
 	@echo "make format       format C sources the way lint wants them"
 	@echo "make bench        what loopscope costs a service"
 	@echo "make accuracy     1,000 injected blocks against what is reported"
+	@echo "make soak         one attach for SOAK_TIME=$(SOAK_TIME) seconds while everything comes and goes"
 	@echo "make lab          every service of the lab, scored"
 	@echo "make install      to DESTDIR$(PREFIX); make uninstall takes it away"
 	@echo "make clean        remove build directories"
@@ -253,6 +255,11 @@ accuracy:
 	tools/setup.sh test
 	$(Q)$(MAKE) $(JOBS) all
 	$$(tools/test-python.sh) tests/live/accuracy.py
+
+soak:
+	tools/setup.sh test
+	$(Q)$(MAKE) $(JOBS) all
+	$$(tools/test-python.sh) tests/live/soak.py --seconds $(SOAK_TIME)
 
 # ---- install ---------------------------------------------------------------
 

@@ -352,9 +352,12 @@ class Connection:
         self.port = port
         self.writer = None
 
+    async def open(self):
+        self.reader, self.writer = await asyncio.open_connection(HOST, self.port)
+
     async def request(self, method, path):
         if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(HOST, self.port)
+            await self.open()
         length = "" if method in ("GET", "HEAD") else "content-length: 0\r\n"
         began = time.monotonic()
         self.writer.write(f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\n{length}\r\n".encode())
