@@ -41,6 +41,19 @@ void window_free(struct window *window)
 	memset(window, 0, sizeof(*window));
 }
 
+void window_forget(struct window *window, pid_t pid)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < window->pending.count; i++) {
+		if (window->pending.items[i].pid == pid)
+			pending_clear(&window->pending.items[i], true);
+		else
+			window->pending.items[kept++] = window->pending.items[i];
+	}
+	window->pending.count = kept;
+}
+
 static bool writes(int32_t number)
 {
 	switch (number) {

@@ -177,4 +177,7 @@ int window_add_request(struct window *window, const struct served_request *reque
 
 int window_add_interval(struct window *window, const struct interval *interval);
 
+/* A process has ended, and the code that its samples point to is about to be freed. */
+void window_forget(struct window *window, pid_t pid);
+
 #endif

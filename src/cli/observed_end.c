@@ -72,6 +72,7 @@ void observed_end(struct observation *observation, struct observed *observed, co
 
 static void release(struct observation *observation, struct observed *observed)
 {
+	window_forget(&observation->window, observed->pid);
 	if (observed->view.routes)
 		tracker_forget(observation->tracker, observed->pid, observed->view.routes);
 	for (size_t i = 0; i < observed->loop_count; i++) {

@@ -145,6 +145,21 @@ static void collections_have_their_share(void **state)
 	assert_int_equal(t->findings.items[1].duration.total, 30 * NS_PER_MS);
 }
 
+/* Its code is freed: the next process of that number has nothing to do with it. */
+static void samples_end_with_their_process(void **state)
+{
+	struct case_state *t = *state;
+
+	add_samples(t, 1, 0xa0, 6, 0);
+	window_forget(&t->window, 8);
+	end_cpu_step(t, 62);
+	only(t, FINDING_cpu_stall);
+	add_samples(t, 2, 0xa0, 6, 0);
+	window_forget(&t->window, 7);
+	end_cpu_step(t, 62);
+	assert_int_equal(only(t, FINDING_cpu_stall)->count, 1);
+}
+
 /* Two samples are 10 to 30 ms. */
 static void one_short_collection_is_nobodys(void **state)
 {
@@ -245,6 +260,7 @@ int main(void)
 		TEST(saturation_leaves_out_what_others_took),
 		TEST(requests_share_a_step),
 		TEST(collections_have_their_share),
+		TEST(samples_end_with_their_process),
 		TEST(one_short_collection_is_nobodys),
 		TEST(one_long_collection_is_found),
 		TEST(calls_on_the_cpu_are_no_cpu_work),
