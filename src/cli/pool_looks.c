@@ -49,13 +49,16 @@ static uint32_t row_of(struct pool_looks *looks, const struct task_info *task,
 static uint32_t executor_row(struct pool_looks *looks, uint64_t call)
 {
 	const struct target *target = looks->observed->target;
-	const struct executor *executor =
-		executor_of_call(target, pool_looks_executors(looks), call);
+	const struct executor *executor = NULL;
+	int error = executor_of_call(target, pool_looks_executors(looks), call, &executor);
 	struct pool_row *row;
 	uint32_t number;
 
-	/* it left its queue meanwhile; else that is one which cannot be read */
-	if (!executor && !executor_call_queued(target, call))
+	/*
+	 * A thread has it and may wait for the GIL to begin, or it left its queue meanwhile;
+	 * else that is one which cannot be read.
+	 */
+	if (error == -ENOENT || (error && !executor_call_queued(target, call)))
 		return 0;
 	number = pools_row(&looks->observation->window.pools, looks->observed->pid,
 			   executor_signature, executor ? executor->object : 0);

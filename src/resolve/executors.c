@@ -84,15 +84,33 @@ static int take_thread(void *context, uint64_t key, uint64_t value)
 	    py_instance_attribute(py, thread, "_args", &arguments) ||
 	    py_sequence_item(py, arguments, 0, &reference) ||
 	    mem_read_u64(target->mem, reference + target->layout.weakref_object, &executor) ||
-	    py_instance_attribute(py, executor, "_work_queue", &queue))
+	    py_instance_attribute(py, executor, "_work_queue", &queue)) {
+		executors->partial = true;
 		return 0;
+	}
 	at = executor_at(py, executors, executor);
+	executors->partial |= at < 0;
 	if (at < 0 || executors->thread_count == EXECUTOR_THREADS ||
 	    read_int(py, thread, "_ident", &ident))
 		return 0;
 	executors->threads[executors->thread_count].ident = (uint64_t)ident;
 	executors->threads[executors->thread_count++].executor = (uint32_t)at;
 	return 0;
+}
+
+/* Are there executors with processes?  They have queues of another kind. */
+static bool uses_processes(const struct target *target)
+{
+	const struct py_reader *py = &target->py;
+	uint64_t module, threads, data;
+	int64_t count = 0;
+	int error = py_module(py, target->interp, "concurrent.futures.process", &module);
+
+	if (error)
+		return error != -ENOENT;
+	return py_module_attribute(py, module, "_threads_wakeups", &threads) ||
+	       py_instance_attribute(py, threads, "data", &data) ||
+	       py_dict_walk(py, data, count_item, &count) || count;
 }
 
 int executors_read(const struct target *target, struct executors *ret_executors)
@@ -119,14 +137,22 @@ static void read_calls(const struct target *target, struct executors *executors)
 	int64_t length;
 	ssize_t count;
 
+	executors->partial |= !items || uses_processes(target);
 	for (size_t i = 0; i < executors->count && items; i++) {
-		if (py_instance_attribute(py, executors->items[i].object, "_work_queue", &queue))
+		count = -1;
+		if (!py_instance_attribute(py, executors->items[i].object, "_work_queue", &queue))
+			count = executor_queue_items(py, queue, items,
+						     EXECUTOR_CALLS - executors->call_count,
+						     &length);
+		executors->partial |= count < 0 || count < length;
+		if (count <= 0)
 			continue;
-		count = executor_queue_items(py, queue, items,
-					     EXECUTOR_CALLS - executors->call_count, &length);
-		if (count <= 0 || executor_queue_futures(py, items, (size_t)count))
+		if (executor_queue_futures(py, items, (size_t)count)) {
+			executors->partial = true;
 			continue;
+		}
 		for (ssize_t k = 0; k < count; k++) {
+			executors->partial |= !items[k];
 			if (!items[k])
 				continue;
 			executors->calls[executors->call_count].call = items[k];
@@ -135,16 +161,19 @@ static void read_calls(const struct target *target, struct executors *executors)
 	}
 }
 
-const struct executor *executor_of_call(const struct target *target, struct executors *executors,
-					uint64_t call)
+int executor_of_call(const struct target *target, struct executors *executors, uint64_t call,
+		     const struct executor **ret_executor)
 {
 	if (!executors->calls_read)
 		read_calls(target, executors);
 	executors->calls_read = true;
-	for (size_t i = executors->call_count; i-- > 0;)
-		if (executors->calls[i].call == call)
-			return &executors->items[executors->calls[i].executor];
-	return NULL;
+	for (size_t i = executors->call_count; i-- > 0;) {
+		if (executors->calls[i].call != call)
+			continue;
+		*ret_executor = &executors->items[executors->calls[i].executor];
+		return 0;
+	}
+	return executors->count && !executors->partial ? -ENOENT : -ENODATA;
 }
 
 static struct pool_numbers read_once(const struct target *target, uint64_t object)

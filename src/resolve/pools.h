@@ -130,6 +130,7 @@ struct executors {
 	} calls[EXECUTOR_CALLS];
 	size_t call_count;
 	bool calls_read;
+	bool partial;	/* there may be more executors or calls than these */
 };
 
 /* 0; -ENOENT: there are none. */
@@ -139,9 +140,12 @@ int executors_read(const struct target *target, struct executors *ret_executors)
 uint64_t executor_call(const struct target *target, const struct process_config *config,
 		       const struct task_info *task);
 
-/* The executor in whose queue it is; NULL: in none of those. */
-const struct executor *executor_of_call(const struct target *target, struct executors *executors,
-					uint64_t call);
+/*
+ * The executor in whose queue it is.  0; -ENOENT: in none, so that a thread has taken it from
+ * there; -ENODATA: in none of those that can be read.
+ */
+int executor_of_call(const struct target *target, struct executors *executors, uint64_t call,
+		     const struct executor **ret_executor);
 
 /* Threads there may be, those that work, calls in its queue. */
 struct pool_numbers executor_numbers(const struct target *target, uint64_t object);
