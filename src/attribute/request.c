@@ -359,6 +359,35 @@ static bool same_site(const struct site_calls *site, const struct call_origin *o
 	       site->shape == shape;
 }
 
+void request_message(struct tracker *tracker, struct open_request *request, bool in,
+		     uint64_t now)
+{
+	if (in) {
+		request->messages_in++;
+		request->message_ns = request->wait_from_ns = now;
+		return;
+	}
+	request->messages_out++;
+	request->message_ns = 0;
+	pool_wait_ran(request, now);
+	pool_wait_end(tracker, request, now, false);
+}
+
+/* A websocket is open for long: what it does for one message is alike a request. */
+static void note_message(struct site_calls *site, uint64_t number, const struct peer_call *call)
+{
+	if (site->message.number != number || !site->message.count) {
+		site->message.number = number;
+		site->message.first_ns = call->start_ns;
+		site->message.count = 0;
+	}
+	if (++site->message.count < site->count)
+		return;
+	site->count = site->message.count;
+	site->first_ns = site->message.first_ns;
+	site->last_ns = call->end_ns;
+}
+
 void request_site(struct tracker *tracker, struct open_request *request,
 		  const struct call_origin *origin, const char *peer, const struct peer_call *call)
 {
@@ -378,6 +407,10 @@ void request_site(struct tracker *tracker, struct open_request *request,
 					     .library = origin->library, .peer = peer,
 					     .shape = call->shape,
 					     .first_ns = call->start_ns };
+	}
+	if (request->websocket) {
+		note_message(site, request->messages_in + request->messages_out, call);
+		return;
 	}
 	site->count++;
 	if (call->start_ns < site->first_ns)

@@ -18,8 +18,11 @@
 struct site_calls {
 	struct place culprit, library;
 	const char *peer, *shape;	/* interned or NULL */
-	uint64_t count;
+	uint64_t count;			/* of a websocket those between two of its messages */
 	uint64_t first_ns, last_ns;	/* first byte of the first call, last of the last reply */
+	struct {
+		uint64_t number, count, first_ns;
+	} message;			/* of a websocket: since the last one */
 };
 
 /* A `Depends` callable, or a middleware, of one request. */

@@ -206,7 +206,8 @@ static int receive(struct served_io *it, const uint8_t *head)
 		return 0;
 	if (connection->upgraded) {
 		if (oldest(connection))
-			oldest(connection)->messages_in++;
+			request_message(it->tracker, oldest(connection), true,
+					it->event->time_ns);
 		return 0;
 	}
 	if (open && open->body_done)
@@ -320,7 +321,7 @@ static int send(struct served_io *it, const uint8_t *head)
 
 	if (connection->upgraded) {
 		if (request)
-			request->messages_out++;
+			request_message(it->tracker, request, false, it->event->time_ns);
 		return 0;
 	}
 	if (request) {

@@ -121,7 +121,7 @@ static int receive(struct served_io *it, const uint8_t *head)
 	if (it->io->bytes <= 0)
 		return 0;
 	if (request && request->websocket) {
-		request->messages_in++;
+		request_message(it->tracker, request, true, it->event->time_ns);
 		return 0;
 	}
 	if (!request || tls_answered(request)) {
@@ -165,7 +165,7 @@ int tls_event(struct served_io *it, const uint8_t *head)
 	if (it->io->direction == IO_RECEIVE)
 		return receive(it, head);
 	if (request && request->websocket) {
-		request->messages_out++;
+		request_message(it->tracker, request, false, it->event->time_ns);
 		return 0;
 	}
 	if (request && !says_goodbye(it->io, head)) {

@@ -47,6 +47,7 @@ struct open_request {
 	uint64_t peers[8];		/* connections it used last */
 	unsigned peer_count;
 	uint64_t messages_in, messages_out;
+	uint64_t message_ns;		/* one came then, and nothing was sent since; 0: none */
 	struct timeline timeline;
 	struct site_calls *sites;	/* owned */
 	size_t site_count, site_capacity;
@@ -149,6 +150,10 @@ int request_ran(struct open_request *request, const struct loop_moment *moment,
 /* Time at a callable; `line` NULL: where in it is not known. */
 int request_callable(struct open_request *request, uint64_t code, const struct place *line,
 		     bool middleware, bool exact, bool blamed, uint64_t ns);
+
+/* A message of a websocket came or went. */
+void request_message(struct tracker *tracker, struct open_request *request, bool in,
+		     uint64_t now);
 
 void request_site(struct tracker *tracker, struct open_request *request,
 		  const struct call_origin *origin, const char *peer,
