@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "attribute/tracker_internal.h"
+#include "base/units.h"
+
+#define MESSAGE_BUSY_NS (10 * NS_PER_S)
 
 struct tracker *tracker_new(const struct tracker_sink *sink)
 {
@@ -333,6 +336,22 @@ void tracker_forget(struct tracker *tracker, pid_t pid, const struct route_cache
 	forget_injected(request, routes);
 }
 
+/* A websocket is busy with a message until it says something, or keeps silent about it. */
+static bool is_busy(const struct open_request *request, uint64_t before_ns)
+{
+	if (!request->websocket)
+		return request->start_ns < before_ns;
+	return request->message_ns && request->message_ns < before_ns &&
+	       before_ns - request->message_ns < MESSAGE_BUSY_NS;
+}
+
+bool tracker_is_busy(struct tracker *tracker, const struct activity *activity, uint64_t now)
+{
+	const struct open_request *request = request_of(tracker, activity);
+
+	return request && is_busy(request, now);
+}
+
 size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough)
 {
 	const struct connection *connection;
@@ -342,7 +361,7 @@ size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, 
 	     connection = connection->hh.next)
 		for (const struct open_request *request = connection->queue; request;
 		     request = request->next)
-			count += !request->websocket && request->start_ns < before_ns;
+			count += is_busy(request, before_ns);
 	return count;
 }
 

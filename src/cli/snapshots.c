@@ -63,7 +63,10 @@ static void add_task(struct observed *observed, const struct task_info *task,
 
 	attribute_request(&observed->view, observed->pid, task->loop_tid, task->request,
 			  &activity);
-	if (!activity.request || activity.websocket)
+	/* most websockets wait for their clients */
+	if (!activity.request ||
+	    (activity.websocket && !tracker_is_busy(looks->observation->tracker, &activity,
+						    looks->snapshot->time_ns)))
 		return;
 	waiting = waiting_of(items, count, &activity, task->request);
 	if (!waiting)
@@ -229,7 +232,7 @@ static void look(struct observation *observation, struct observed *observed, uin
 		say_pools(looks, items, count);
 		of_pools = thread_cpu_ns() - of_pools;
 		for (size_t i = 0; i < count; i++)
-			if (!items[i].unsure &&
+			if (!items[i].unsure && !items[i].activity.websocket &&
 			    tracker_wait(observation->tracker, &items[i].activity,
 					 items[i].ready ? NULL : &items[i].wait,
 					 snapshot->time_ns))

@@ -28,6 +28,7 @@ struct world {
 	size_t call_count;
 	struct await_time awaits[TIMELINE_AWAITS + PART_COUNT];	/* of the last one */
 	size_t await_count;
+	struct site_calls site;	/* the first one of the last request */
 	uint64_t busy_ns;
 	uint64_t step;
 };
@@ -43,6 +44,8 @@ static void on_request(void *context, const struct served_request *request)
 	assert_int_equal(sum, request->end_ns - request->start_ns);
 	world->await_count = request->await_count;
 	memcpy(world->awaits, request->awaits, request->await_count * sizeof(*request->awaits));
+	if (request->site_count)
+		world->site = request->sites[0];
 	world->requests[world->request_count++] = *request;
 }
 
@@ -493,6 +496,40 @@ static void test_websocket(void **state)
 	assert_int_equal(world->requests[0].messages_out, 1);
 }
 
+/* What it does for one message is alike a request, and it may wait for something meanwhile. */
+static void test_messages_of_a_websocket(void **state)
+{
+	static const unsigned calls[] = { 2, 4, 1 };
+	const struct activity activity = { .pid = PID, .tid = TID, .request = 7,
+					   .websocket = true };
+	struct world *world = *state;
+	uint64_t now = 200 * MS;
+
+	receive(world, 1, ROLE_SERVER,
+		"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		100 * MS, 101 * MS);
+	message(world, 1, ROLE_SERVER,
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", 7, 110 * MS);
+	for (size_t i = 0; i < 3; i++) {
+		assert_false(tracker_is_busy(world->tracker, &activity, now));
+		assert_int_equal(tracker_open_requests(world->tracker, now, 1), 0);
+		receive(world, 1, ROLE_SERVER, "\x81\x82....ab", now, now + MS);
+		for (unsigned k = 0; k < calls[i]; k++, now += 20 * MS) {
+			message(world, 2, ROLE_CLIENT, "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", 7,
+				now + 2 * MS);
+			receive(world, 2, ROLE_CLIENT, "$1\r\nv\r\n", now + 4 * MS, now + 5 * MS);
+		}
+		assert_true(tracker_is_busy(world->tracker, &activity, now));
+		assert_int_equal(tracker_open_requests(world->tracker, now, 1), 1);
+		more(world, 1, ROLE_SERVER, "\x81\x02" "ok", now + 6 * MS);
+		now += 50 * MS;
+	}
+	closed(world, 1, 900 * MS, false);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->site.count, 4);
+	assert_int_equal(world->site.last_ns - world->site.first_ns, 62 * MS);
+}
+
 /* ---- TLS, where responses are written when their frames have gone ----------------- */
 
 #define HELLO 22
@@ -636,7 +673,7 @@ int main(void)
 		TEST(test_orphan_that_is_seen_again), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),
-		TEST(test_gap), TEST(test_websocket), TEST(test_told_by_the_log),
+		TEST(test_gap), TEST(test_websocket), TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
 
