@@ -148,7 +148,7 @@ static int receive(struct tracker *tracker, struct connection *connection,
 	if (request && io->loop >= 0) {
 		timeline_ready(&request->timeline, data->time_ns, io->arrived_busy_ns, 0,
 			       io->arrived_ns != 0);
-		error = request_ran(request, &moment, &tracker->steps);
+		error = request_ran(tracker, request, &moment);
 		pool_wait_used(request);
 		timeline_ready(&request->timeline, event->time_ns, io->own.busy_ns, io->step_seq,
 			       false);
@@ -227,7 +227,7 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 					      event->time_ns, io->step_seq, &io->own };
 
 		request->tid = moment.tid;
-		error = request_ran(request, &moment, &tracker->steps);
+		error = request_ran(tracker, request, &moment);
 		pool_wait_used(request);
 	}
 	if (activity) {

@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "attribute/tracker_internal.h"
+#include "base/units.h"
 #include "base/vec.h"
+
+#define THREAD_SEEN_NS (25 * NS_PER_MS)	/* how much longer it may have run, about two looks */
 
 struct open_request *request_new(pid_t pid)
 {
@@ -191,8 +194,23 @@ int request_callable(struct open_request *request, uint64_t code, const struct p
 	return 0;
 }
 
+int request_thread_left(struct tracker *tracker, struct open_request *request, uint64_t until)
+{
+	uint64_t code = request->in_thread.code, start = request->in_thread.from_ns;
+	const struct place *place = &request->in_thread.place;
+
+	request->in_thread.code = 0;
+	if (until > request->in_thread.seen_ns + THREAD_SEEN_NS)
+		until = request->in_thread.seen_ns + THREAD_SEEN_NS;
+	if (!code || until <= start)
+		return 0;
+	return timeline_add(&request->timeline, PART_thread_run,
+			    stack_of_place(tracker->stacks, place), start, until)
+		       ?: request_callable(request, code, place, false, false, true, until - start);
+}
+
 /* What it was last seen to wait for lasted until `end_ns`. */
-static int wait_end(struct open_request *request, uint64_t end_ns)
+static int wait_end(struct tracker *tracker, struct open_request *request, uint64_t end_ns)
 {
 	const struct request_wait *wait = &request->wait;
 	uint64_t start = request->wait_start_ns;
@@ -204,6 +222,8 @@ static int wait_end(struct open_request *request, uint64_t end_ns)
 	request->wait_start_ns = request->wait_seen_ns = 0;
 	if (!start || end_ns <= start)
 		return 0;
+	if (request->in_thread.seen_ns < end_ns)
+		error = request_thread_left(tracker, request, end_ns);
 	for (size_t i = 0; i < wait->callable_count && !error; i++)
 		error = request_callable(request, wait->callables[i].code,
 					 &wait->callables[i].place,
@@ -214,17 +234,17 @@ static int wait_end(struct open_request *request, uint64_t end_ns)
 	return error;
 }
 
-int request_ran(struct open_request *request, const struct loop_moment *moment,
-		const struct step_log *log)
+int request_ran(struct tracker *tracker, struct open_request *request,
+		const struct loop_moment *moment)
 {
 	int error = 0;
 
 	if (moment->own->start_ns) {
-		error = wait_end(request, moment->own->start_ns);
+		error = wait_end(tracker, request, moment->own->start_ns);
 		pool_wait_ran(request, moment->own->start_ns);
 	}
 	request->wait_from_ns = moment->now_ns;
-	return error ? error : timeline_own(&request->timeline, moment, log);
+	return error ? error : timeline_own(&request->timeline, moment, &tracker->steps);
 }
 
 int tracker_wait(struct tracker *tracker, const struct activity *activity,
@@ -239,7 +259,7 @@ int tracker_wait(struct tracker *tracker, const struct activity *activity,
 		/* it changed between the two looks */
 		uint64_t between = request->wait_seen_ns + (now - request->wait_seen_ns) / 2;
 
-		error = wait_end(request, between);
+		error = wait_end(tracker, request, between);
 		request->wait_from_ns = between;
 	}
 	if (!wait) {
@@ -250,6 +270,13 @@ int tracker_wait(struct tracker *tracker, const struct activity *activity,
 		request->wait_start_ns = request->wait_from_ns ? request->wait_from_ns : now;
 	request->wait = *wait;
 	request->wait_seen_ns = now;
+	if (!wait->in_thread.code)
+		return error;
+	if (request->in_thread.code != wait->in_thread.code)
+		request->in_thread.from_ns = request->wait_start_ns;
+	request->in_thread.code = wait->in_thread.code;
+	request->in_thread.place = wait->in_thread.place;
+	request->in_thread.seen_ns = now;
 	return error;
 }
 
@@ -326,7 +353,7 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 	peers_settle(tracker, request, end_ns);
 	pool_wait_end(tracker, request, end_ns, ongoing);
 	if (ongoing)
-		wait_end(request, end_ns);
+		wait_end(tracker, request, end_ns);
 	served.callables = callables;
 	served.callable_count = callables_of(request, callables, MAX_CALLABLES);
 	served.sites = request->sites;

@@ -192,7 +192,7 @@ int served_ran(const struct served_io *it, struct open_request *request)
 		return 0;
 	if (!request->tid)
 		request->tid = moment.tid;
-	return request_ran(request, &moment, &it->tracker->steps);
+	return request_ran(it->tracker, request, &moment);
 }
 
 static int receive(struct served_io *it, const uint8_t *head)

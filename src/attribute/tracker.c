@@ -124,11 +124,24 @@ static void closed(struct tracker *tracker, const struct event_closed *event)
 	connection_free(tracker, connection);
 }
 
+/*
+ * Was a thread seen to run something else for the request?  Loops are woken once for all of
+ * several threads that are done at about the same time: uvloop's others say nothing.
+ */
+static bool is_left(const struct open_request *request, uint64_t code, uint64_t start, uint64_t end)
+{
+	uint64_t seen = request->in_thread.seen_ns;
+
+	return request->in_thread.code && seen < end &&
+	       (request->in_thread.code != code || seen < start);
+}
+
 /* A thread has done something for a request, and told its loop. */
 static int work_done(struct tracker *tracker, const struct event_work *work,
 		     const struct activity *activity)
 {
 	struct open_request *request = request_of(tracker, activity);
+	struct place line = activity->culprit;
 	uint64_t start = work->start_ns;
 	int error;
 
@@ -139,6 +152,20 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		start = pool_wait_known_until(request) > request->start_ns
 				? pool_wait_known_until(request)
 				: request->start_ns;
+	if (is_left(request, activity->code, start, work->header.time_ns)) {
+		/* it told nobody, and seems to have gone on with this */
+		uint64_t seen = request->in_thread.seen_ns;
+
+		if (start <= seen)
+			start = seen + (work->header.time_ns - seen) / 2;
+		error = request_thread_left(tracker, request, start);
+		if (error)
+			return error;
+	} else if (request->in_thread.code == activity->code) {
+		line = request->in_thread.place;
+		if (request->in_thread.seen_ns < work->header.time_ns)
+			request->in_thread.code = 0;
+	}
 	error = timeline_left(&request->timeline, request->pid, request->tid, start,
 			      &tracker->steps);
 	if (!error)
@@ -148,8 +175,7 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 	pool_wait_used(request);
 	if (!error && activity->code)
 		error = request_callable(request, activity->code,
-					 activity->culprit.file ? &activity->culprit : NULL,
-					 false, true, true, work->header.time_ns - start);
+					 line.file ? &line : NULL, false, true, true, work->header.time_ns - start);
 	timeline_ready(&request->timeline, work->header.time_ns, work->busy_ns, work->loop_seq,
 		       false);
 	return error;
@@ -166,7 +192,7 @@ static int ran_for(struct tracker *tracker, const struct event_header *event,
 	if (!request || !own->start_ns)
 		return 0;
 	request->tid = moment.tid;
-	return request_ran(request, &moment, &tracker->steps);
+	return request_ran(tracker, request, &moment);
 }
 
 /* Whoever an event is about had the loop. */

@@ -54,6 +54,12 @@ struct open_request {
 	/* what snapshots saw since its code last had the loop */
 	struct request_wait wait;
 	uint64_t wait_start_ns, wait_seen_ns;	/* 0: nothing */
+	/* a callable that a thread was seen to run for it, until that thread says that it is done */
+	struct {
+		uint64_t code;		/* 0: none */
+		struct place place;
+		uint64_t from_ns, seen_ns;
+	} in_thread;
 	uint64_t wait_from_ns;		/* what is seen next may have begun then, 0: not known */
 	struct open_pool_wait pool_wait;
 	struct thread_waits thread_waits;
@@ -144,12 +150,15 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 void request_drop(struct tracker *tracker, struct open_request *request);
 
 /* Its code has the loop from start on: what snapshots saw before lasted until then. */
-int request_ran(struct open_request *request, const struct loop_moment *moment,
-		const struct step_log *log);
+int request_ran(struct tracker *tracker, struct open_request *request,
+		const struct loop_moment *moment);
 
 /* Time at a callable; `line` NULL: where in it is not known. */
 int request_callable(struct open_request *request, uint64_t code, const struct place *line,
 		     bool middleware, bool exact, bool blamed, uint64_t ns);
+
+/* The thread that was seen to run a callable for it did so until then, and did not say so. */
+int request_thread_left(struct tracker *tracker, struct open_request *request, uint64_t until);
 
 /* A message of a websocket came or went. */
 void request_message(struct tracker *tracker, struct open_request *request, bool in,

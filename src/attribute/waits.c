@@ -166,6 +166,18 @@ static bool is_injected(const struct dependants *injected, uint64_t code)
 	return false;
 }
 
+void wait_add_thread(struct request_wait *wait, const struct dependants *injected,
+		     const struct frame *frames, const uint64_t *codes, size_t count)
+{
+	for (size_t i = count; i-- > 0;) {
+		if (!is_injected(injected, codes[i]))
+			continue;
+		wait->in_thread.code = codes[i];
+		wait->in_thread.place = place_of(&frames[i]);
+		return;
+	}
+}
+
 void wait_add_task(struct request_wait *wait, struct stack_set *stacks,
 		   const struct task_info *task, const struct dependants *injected,
 		   const struct frame *frames, const uint64_t *codes, size_t count)

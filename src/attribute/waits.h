@@ -29,6 +29,10 @@ struct request_wait {
 	bool by_task;		/* it is another task that is waited for there */
 	struct waiting_callable callables[WAIT_CALLABLES];	/* outermost first */
 	size_t callable_count;
+	struct {
+		uint64_t code;		/* 0: it was not looked for, or runs none */
+		struct place place;
+	} in_thread;	/* the `Depends` callable that a thread runs for it */
 };
 
 /*
@@ -39,5 +43,9 @@ struct request_wait {
 void wait_add_task(struct request_wait *wait, struct stack_set *stacks,
 		   const struct task_info *task, const struct dependants *injected,
 		   const struct frame *frames, const uint64_t *codes, size_t count);
+
+/* The same of a thread that works for it, if that runs a `Depends` callable. */
+void wait_add_thread(struct request_wait *wait, const struct dependants *injected,
+		     const struct frame *frames, const uint64_t *codes, size_t count);
 
 #endif

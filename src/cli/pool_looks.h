@@ -41,7 +41,8 @@ struct pool_memory {
 		uint64_t since_ns;	/* no earlier than that */
 	} threads[LOOK_THREADS];
 	size_t thread_count;
-	struct pace threads_looked_at;
+	struct pace threads_looked_at, running_looked_at;
+	size_t next_thread;	/* to be looked at for what it runs */
 	uint64_t threads_ns;	/* snapshot of the last look */
 };
 

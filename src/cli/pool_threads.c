@@ -10,6 +10,7 @@
 #include "base/units.h"
 
 #define HOLD_AT_ONCE 8
+#define RUNNING_AT_ONCE 64
 #define FLOAT_VALUE 16		/* Include/cpython/floatobject.h: behind the object's head */
 
 /* Threads that wait, one percent of a CPU; what the others do, for each pool. */
@@ -265,6 +266,42 @@ size_t pool_threads_waiting(struct pool_looks *looks, struct thread_wait *waits,
 	pace_done(&memory->threads_looked_at, &waiting_pace, monotonic_ns(),
 		  thread_cpu_ns() - start);
 	return count;
+}
+
+/* ---- running ------------------------------------------------------------------- */
+
+static void look_at_running(struct pool_looks *looks, struct thread_stack *stack, uint64_t tstate,
+			    pool_thread_runs runs, void *context)
+{
+	uint64_t codes[LS_MAX_FRAMES];
+
+	if (walk(looks, tstate, stack) || !stack->walk.request.root)
+		return;
+	for (size_t i = 0; i < stack->count; i++)
+		codes[i] = stack->walk.stack.frames[stack->at[i]].code;
+	runs(context, &stack->walk.request, stack->frames, codes, stack->count);
+}
+
+void pool_threads_running(struct pool_looks *looks, pool_thread_runs runs, void *context)
+{
+	_cleanup_free_ struct thread_state_ref *threads = NULL;
+	_cleanup_free_ struct thread_stack *stack = NULL;
+	struct pool_memory *memory = looks->observed->pools;
+	uint64_t now = monotonic_ns(), start = thread_cpu_ns();
+	ssize_t count;
+
+	if (looks->snapshot->time_ns < memory->running_looked_at.due_ns)
+		return;
+	threads = calloc(LOOK_THREADS, sizeof(*threads));
+	stack = malloc(sizeof(*stack));
+	count = threads && stack
+			? target_thread_states(looks->observed->target, threads, LOOK_THREADS)
+			: 0;
+	for (ssize_t i = 0; i < count && i < RUNNING_AT_ONCE; i++)
+		look_at_running(looks, stack,
+				threads[memory->next_thread++ % (size_t)count].tstate, runs,
+				context);
+	pace_done(&memory->running_looked_at, &waiting_pace, now, thread_cpu_ns() - start);
 }
 
 /* ---- holding ------------------------------------------------------------------- */

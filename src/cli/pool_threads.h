@@ -15,6 +15,11 @@ struct thread_wait {
 /* Threads that wait, at most `room`; how many. */
 size_t pool_threads_waiting(struct pool_looks *looks, struct thread_wait *waits, size_t room);
 
+/* What a thread runs for a request, called for each of those that are looked at. */
+typedef void (*pool_thread_runs)(void *context, const struct request_record *request,
+				 const struct frame *frames, const uint64_t *codes, size_t count);
+void pool_threads_running(struct pool_looks *looks, pool_thread_runs runs, void *context);
+
 /* Looks at some of the threads, others each time, for those that hold something of a pool. */
 void pool_threads_hold(struct pool_looks *looks, struct pool_row *row);
 

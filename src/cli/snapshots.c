@@ -117,15 +117,47 @@ static void take_thread_wait(struct pool_looks *looks, const struct thread_wait 
 	}
 }
 
+struct waiting_items {
+	struct waiting *items;
+	size_t count;
+};
+
+/* What a thread runs for one of them. */
+static void take_running(void *context, const struct request_record *request,
+			 const struct frame *frames, const uint64_t *codes, size_t frame_count)
+{
+	struct waiting_items *waiting = context;
+
+	for (size_t i = 0; i < waiting->count; i++)
+		if (waiting->items[i].root == request->root &&
+		    waiting->items[i].root_serial == request->root_serial)
+			wait_add_thread(&waiting->items[i].wait,
+					waiting->items[i].activity.route.injected, frames, codes,
+					frame_count);
+}
+
+static bool runs_callable(const struct waiting *item)
+{
+	return item->wait.part == PART_thread_queue && !item->ready &&
+	       item->activity.route.injected && item->activity.route.injected->count;
+}
+
 /* Threads of theirs may wait for a pool, too. */
 static void add_threads(struct pool_looks *looks, struct waiting *items, size_t count)
 {
+	struct waiting_items all = { items, count };
 	struct thread_wait waits[MAX_THREAD_WAITS];
 	size_t waiting = 0;
 	bool in_thread = false;
 
 	for (size_t i = 0; i < count && !in_thread; i++)
 		in_thread = items[i].wait.part == PART_thread_queue && !items[i].ready;
+	for (size_t i = 0; i < count; i++) {
+		if (!runs_callable(&items[i]))
+			continue;
+		pool_threads_running(looks, take_running, &all);
+		break;
+	}
 	if (in_thread)
 		waiting = pool_threads_waiting(looks, waits, MAX_THREAD_WAITS);
 	for (size_t i = 0; i < waiting; i++) {

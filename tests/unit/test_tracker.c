@@ -451,6 +451,45 @@ static void test_wait_fills_its_gap(void **state)
 	assert_int_equal(stack_site(world->awaits[0].stack)->line, 9);
 }
 
+/* A thread that was seen to work for a request: it says so at its end, or somebody else did. */
+static void test_thread_says_nothing(void **state)
+{
+	static const struct {
+		uint64_t said_ns, code, answered_ns, run_ns, queue_ns;
+	} cases[] = {
+		{ 0, 0, 162 * MS, 60 * MS, 0 },		 /* seen until shortly before */
+		{ 0, 0, 202 * MS, 74 * MS, 26 * MS },	 /* seen for the last time long before */
+		{ 190 * MS, 99, 202 * MS, 80 * MS, 20 * MS },	/* it said so */
+		{ 151 * MS, 98, 202 * MS, 50 * MS, 50 * MS },	/* it had gone on with the next */
+	};
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7, .client_port = 50000 };
+	struct request_wait wait = { .part = PART_thread_queue, .mark = 1,
+				     .in_thread = { 99, { "deps.py", "d", "d", 3 } } };
+	struct world *world = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct event_work work = { .header = { .kind = EVENT_WORK,
+						       .time_ns = cases[i].said_ns, .tgid = PID,
+						       .tid = TID + 1 },
+					   .start_ns = 110 * MS };
+		uint64_t request = 7 + i;
+
+		world->request_count = 0;
+		world->step = 20 * (i + 1);
+		activity.request = request;
+		receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+		assert_int_equal(tracker_wait(world->tracker, &activity, &wait, 150 * MS), 0);
+		activity.code = cases[i].code;
+		if (cases[i].said_ns)
+			assert_int_equal(tracker_event(world->tracker, NULL, &work.header,
+						       &activity), 0);
+		message(world, 1, ROLE_SERVER, OK "body", request, cases[i].answered_ns);
+		assert_int_equal(world->request_count, 1);
+		assert_int_equal(world->requests[0].parts[PART_thread_run], cases[i].run_ns);
+		assert_int_equal(world->requests[0].parts[PART_thread_queue], cases[i].queue_ns);
+	}
+}
+
 /* Of more places than are kept it is not known where, but how often. */
 static void test_too_many_places(void **state)
 {
@@ -673,7 +712,7 @@ int main(void)
 		TEST(test_orphan_that_is_seen_again), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),
-		TEST(test_gap), TEST(test_websocket), TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
+		TEST(test_thread_says_nothing), TEST(test_gap), TEST(test_websocket), TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
 
