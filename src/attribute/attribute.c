@@ -130,6 +130,26 @@ static void name_stack(const struct process_view *view, const struct stack_recor
 			activity->logging = true;
 }
 
+/*
+ * Does a worker thread run it, with asyncio.run() for a loop of its own?  Nobody else waits
+ * for that one, unless it is a server's.
+ */
+static bool in_worker(const struct activity *activity)
+{
+	for (size_t i = 0; i < activity->frame_count; i++) {
+		const struct code_info *code = activity->frames[i].code;
+
+		if (is_server_code(code))
+			return false;
+		if ((!strcmp(code->qualname, "WorkerThread.run") &&
+		     text_ends_with(code->file, "anyio/_backends/_asyncio.py")) ||
+		    (!strcmp(code->qualname, "_WorkItem.run") &&
+		     text_ends_with(code->file, "concurrent/futures/thread.py")))
+			return true;
+	}
+	return false;
+}
+
 /* The part of all events with Python in them. */
 static void name_python(const struct process_view *view, const struct request_record *request,
 			const struct stack_record *stack, struct frame *frames,
@@ -140,6 +160,7 @@ static void name_python(const struct process_view *view, const struct request_re
 	name_request(view, request, activity, &endpoint);
 	name_stack(view, stack, frames, activity);
 	culprit_find(activity, endpoint);
+	activity->own_work |= in_worker(activity);
 	if (!request->task && !activity->request &&
 	    next_application_frame(activity, 0) >= activity->hand_over)
 		activity->own_work = true;
