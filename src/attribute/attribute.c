@@ -150,6 +150,26 @@ static bool in_worker(const struct activity *activity)
 	return false;
 }
 
+/*
+ * Does it wait for a thread that it has just started, as executors do on the loop?  That takes
+ * as long as the new one gets no CPU, or not the GIL.
+ */
+static bool awaits_start(const struct activity *activity)
+{
+	for (size_t i = 0; i + 1 < activity->frame_count; i++) {
+		const struct code_info *code = activity->frames[i].code;
+		const struct code_info *caller = activity->frames[i + 1].code;
+
+		if (code->origin != CODE_STDLIB)
+			break;
+		if (!strcmp(code->qualname, "Event.wait") &&
+		    !strcmp(caller->qualname, "Thread.start") &&
+		    text_ends_with(caller->file, "/threading.py"))
+			return true;
+	}
+	return false;
+}
+
 /* The part of all events with Python in them. */
 static void name_python(const struct process_view *view, const struct request_record *request,
 			const struct stack_record *stack, struct frame *frames,
@@ -247,6 +267,7 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	activity->number = (int32_t)call->number;
 	activity->result = call->result;
 	name_python(view, &call->request, &call->stack, frames, activity);
+	activity->own_work |= awaits_start(activity);
 	name_target(activity, &call->target);
 	return 0;
 }
