@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "base/intern.h"
 #include "base/text.h"
@@ -170,6 +171,25 @@ static bool awaits_start(const struct activity *activity)
 	return false;
 }
 
+/*
+ * Memory that is taken or given back sleeps for nothing but the lock of the address space, which
+ * others who read that memory may hold: profilers, this one as well.
+ */
+static bool is_memory_call(uint32_t number)
+{
+	switch (number) {
+	case SYS_mmap:
+	case SYS_munmap:
+	case SYS_mremap:
+	case SYS_mprotect:
+	case SYS_madvise:
+	case SYS_brk:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* The part of all events with Python in them. */
 static void name_python(const struct process_view *view, const struct request_record *request,
 			const struct stack_record *stack, struct frame *frames,
@@ -267,7 +287,7 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	activity->number = (int32_t)call->number;
 	activity->result = call->result;
 	name_python(view, &call->request, &call->stack, frames, activity);
-	activity->own_work |= awaits_start(activity);
+	activity->own_work |= awaits_start(activity) || is_memory_call(call->number);
 	name_target(activity, &call->target);
 	return 0;
 }
