@@ -174,8 +174,8 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 	pool_wait_ran(request, start);
 	pool_wait_used(request);
 	if (!error && activity->code)
-		error = request_callable(request, activity->code,
-					 line.file ? &line : NULL, false, true, true, work->header.time_ns - start);
+		error = request_callable(request, activity->code, line.file ? &line : NULL, false,
+					 true, true, work->header.time_ns - start);
 	timeline_ready(&request->timeline, work->header.time_ns, work->busy_ns, work->loop_seq,
 		       false);
 	return error;

@@ -54,7 +54,7 @@ struct open_request {
 	/* what snapshots saw since its code last had the loop */
 	struct request_wait wait;
 	uint64_t wait_start_ns, wait_seen_ns;	/* 0: nothing */
-	/* a callable that a thread was seen to run for it, until that thread says that it is done */
+	/* a callable that a thread was seen to run for it, until that one says that it is done */
 	struct {
 		uint64_t code;		/* 0: none */
 		struct place place;

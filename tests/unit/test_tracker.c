@@ -712,7 +712,8 @@ int main(void)
 		TEST(test_orphan_that_is_seen_again), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),
-		TEST(test_thread_says_nothing), TEST(test_gap), TEST(test_websocket), TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
+		TEST(test_thread_says_nothing), TEST(test_gap), TEST(test_websocket),
+		TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
 
