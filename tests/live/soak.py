@@ -44,10 +44,11 @@ RINGS_MIB = 5.0
 RINGS_FULL_S = 800
 #: For each worker that was replaced: its line of the report, its loop's numbers.
 WORKER_MIB = 0.03
-#: For each occurrence of a finding, which is kept with up to 120 bytes in a table that
-#: doubles; the largest, steps that waited for a CPU, is full at 65,536.
-OCCURRENCE_MIB = 240 / 2**20
-OCCURRENCES_MIB = 65536 * 120 / 2**20
+#: For each occurrence of a finding.  Most are waits for a CPU: steps are kept, 120 bytes
+#: each, from shorter waits on than count, in a table that doubles (its half is left to the
+#: allocator) until it is full at 65,536.
+OCCURRENCE_MIB = 1024 / 2**20
+OCCURRENCES_MIB = 1.5 * 65536 * 120 / 2**20
 #: Of the target, open for their symbols; NATIVE_IMAGES of src/resolve/native.c.
 LIBRARY = "library"
 #: One of them comes and goes: sys_enter, while a target makes calls that keep the CPU.
