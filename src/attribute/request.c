@@ -202,8 +202,11 @@ int request_thread_left(struct tracker *tracker, struct open_request *request, u
 	request->in_thread.code = 0;
 	if (until > request->in_thread.seen_ns + THREAD_SEEN_NS)
 		until = request->in_thread.seen_ns + THREAD_SEEN_NS;
+	if (start < request->worked_ns)
+		start = request->worked_ns;
 	if (!code || until <= start)
 		return 0;
+	request->worked_ns = until;
 	return timeline_add(&request->timeline, PART_thread_run,
 			    stack_of_place(tracker->stacks, place), start, until)
 		       ?: request_callable(request, code, place, false, false, true, until - start);

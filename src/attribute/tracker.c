@@ -152,6 +152,9 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		start = pool_wait_known_until(request) > request->start_ns
 				? pool_wait_known_until(request)
 				: request->start_ns;
+	/* the thread may have told nobody about the piece before, which was somebody else's */
+	if (start < request->worked_ns && request->worked_ns < work->header.time_ns)
+		start = request->worked_ns;
 	if (is_left(request, activity->code, start, work->header.time_ns)) {
 		/* it told nobody, and seems to have gone on with this */
 		uint64_t seen = request->in_thread.seen_ns;
@@ -166,6 +169,7 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		if (request->in_thread.seen_ns < work->header.time_ns)
 			request->in_thread.code = 0;
 	}
+	request->worked_ns = work->header.time_ns;
 	error = timeline_left(&request->timeline, request->pid, request->tid, start,
 			      &tracker->steps);
 	if (!error)

@@ -60,6 +60,7 @@ struct open_request {
 		struct place place;
 		uint64_t from_ns, seen_ns;
 	} in_thread;
+	uint64_t worked_ns;		/* a thread was done with a piece of its work, 0: none */
 	uint64_t wait_from_ns;		/* what is seen next may have begun then, 0: not known */
 	struct open_pool_wait pool_wait;
 	struct thread_waits thread_waits;
