@@ -22,18 +22,14 @@ class Slow:
     path: str
     callable: str
     qualname: str
-    #: Of a piece of work in a thread the line is not known: its first one.
+    #: A thread runs it, whose work is timed exactly.
     threaded: bool = False
 
     @property
     def line(self):
         lines = SOURCE.read_text().splitlines()
         name = self.qualname.split(".")[0]
-        if not self.threaded:
-            return 1 + next(i for i, text in enumerate(lines) if text.endswith(f"  # {name}"))
-        start = (f"class {name}:", f"def {name}(")
-        first = next(i for i, text in enumerate(lines) if text.startswith(start))
-        return 1 + first + ("." in self.qualname)
+        return 1 + next(i for i, text in enumerate(lines) if text.endswith(f"  # {name}"))
 
 
 SLOWS = [
