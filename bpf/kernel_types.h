@@ -146,6 +146,14 @@ struct unix_sock {
 	struct sock *peer;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;	/* threads of the process that have not ended */
+};
+
 struct task_struct {
 	unsigned int __state;
 	void *stack;
@@ -158,6 +166,7 @@ struct task_struct {
 	struct sched_info sched_info;
 	struct sched_entity se;
 	struct files_struct *files;
+	struct signal_struct *signal;
 	struct thread_struct thread;
 	char comm[16];
 };

@@ -61,10 +61,11 @@ int BPF_PROG(process_exit, struct task_struct *task)
 {
 	__u32 tgid = task->tgid, tid = task->pid;
 
-	thread_end(tid); /* that of its process may have been the first to end */
-	if (tid != tgid || !is_followed(tgid))
+	thread_end(tid);
+	/* a leader ends before others, too, such as one of them that executes a program */
+	if (BPF_CORE_READ(task, signal, live.counter) || !is_followed(tgid))
 		return 0;
 	bpf_map_delete_elem(&followed, &tgid);
-	process_record(tgid, tid, PROCESS_EXIT, 0, task->exit_code);
+	process_record(tgid, tgid, PROCESS_EXIT, 0, task->exit_code);
 	return 0;
 }

@@ -213,15 +213,17 @@ def test_first_step_itself():
     assert any("exit status 0" in note for note in target["notes"])
 
 
-def test_exec_is_followed(loop):
+@pytest.mark.parametrize("path", ["/exec", "/exec-in-thread"])
+def test_exec_is_followed(loop, path):
     with Service("processes:app", loop=loop) as service:
         drive(service, ["/ping"])
         with attached(service, "-v") as run:
             drive(service, ["/sleep/30"] * 2, concurrency=1)
             loops = observed_loops(run, service.pid)
             with socket.create_connection((HOST, service.port)) as request:
-                request.sendall(b"GET /exec HTTP/1.1\r\nhost: x\r\n\r\n")
-                assert request.recv(1) == b""
+                request.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                while request.recv(4096):
+                    pass
             until_observed(run, [service.pid], 2 * loops)
             wait_until(lambda: listening(service.port), START_SECONDS, "the program to begin anew")
             drive(service, ["/sleep/30"] * 3, concurrency=1)

@@ -61,10 +61,20 @@ async def on_second_loop(ms: float):
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(chore(ms), second))
 
 
-@app.get("/exec")
-async def replace():
+def replace():
     """The same program anew, in the same process."""
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+@app.get("/exec")
+async def replace_from_loop():
+    replace()
+
+
+@app.get("/exec-in-thread")
+async def replace_from_thread():
+    """The kernel ends all other threads first, the one that the process is known by as well."""
+    threading.Thread(target=replace).start()
 
 
 def serve(listener):
