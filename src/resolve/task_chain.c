@@ -402,6 +402,7 @@ int task_walk(struct task_watch *watch, struct task_entry **entries, size_t coun
 		if (base && task_out_of_time(watch)) {
 			for (size_t i = base; i < count; i++)
 				give_up(entries[i], TASK_REASON_BUDGET);
+			watch->whole = false;
 			break;
 		}
 		left = count - base < batch ? count - base : batch;
@@ -429,6 +430,8 @@ int task_walk(struct task_watch *watch, struct task_entry **entries, size_t coun
 					again[torn++] = entry;
 			}
 			left = torn;
+			/* another task may have come to the address of one */
+			task_read_names(watch, again, left);
 		}
 	}
 	return 0;

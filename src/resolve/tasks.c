@@ -321,17 +321,21 @@ static int read_all_running(struct task_watch *watch)
 
 static int read_awaiters(struct task_watch *watch)
 {
-	size_t read = 0;
+	size_t read = 0, count = watch->entries.count;
+	size_t first = count ? watch->sequence * WALK_TURN % count : 0;
 	int error = 0;
 
 	pages_clear(watch->pages);
-	for (size_t i = 0; i < watch->entries.count && !error; i++) {
-		struct task_entry *entry = watch->entries.items[i];
+	for (size_t i = 0; i < count && !error; i++) {
+		struct task_entry *entry = watch->entries.items[(first + i) % count];
 
 		entry->related_known = false;
-		if ((entry->stale_awaiters || entry->open_awaiters) && task_is_open(watch, entry) &&
-		    (read++ < LEAST_AWAITED || !task_out_of_time(watch)))
+		if (!(entry->stale_awaiters || entry->open_awaiters) || !task_is_open(watch, entry))
+			continue;
+		if (read++ < LEAST_AWAITED || !task_out_of_time(watch))
 			error = task_read_awaiters(watch, entry);
+		else
+			watch->whole = false;
 	}
 	return error;
 }
