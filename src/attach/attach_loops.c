@@ -126,6 +126,10 @@ void attach_remove_loop(struct attachment *a, int slot)
 int attach_loop_since_before(struct attachment *a, int slot, int number, const uint64_t args[4])
 {
 	struct loop_slot *loop = &a->loops[slot];
+	/* this may take a while: what the probes have seen is asked for after it */
+	uint64_t delay = number < 0 ? 0
+				    : process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid)
+					      .run_delay_ns;
 	uint32_t off = __atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE);
 	uint64_t start = monotonic_ns();
 
@@ -135,16 +139,18 @@ int attach_loop_since_before(struct attachment *a, int slot, int number, const u
 	/* on a busy machine the probes have seen it leave its CPU by now: in that very step */
 	if ((off == OFF_CALL || off == OFF_GIL) != (number >= 0) && off != OFF_NONE)
 		return -EAGAIN;
+	if (number >= 0 && off == OFF_NONE &&
+	    !__atomic_compare_exchange_n(&loop->off_kind, &off, OFF_CALL, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return off == OFF_SELECTOR ? 0 : -EAGAIN;
 	if (off != OFF_NONE && loop->off_ns)
 		start = loop->off_ns;
 	if (number >= 0) {
 		loop->call_number = number;
 		memcpy(loop->call_args, args, sizeof(loop->call_args));
 		loop->call_start_ns = start;
-		loop->call_run_delay =
-			process_thread_times((pid_t)loop->tgid, (pid_t)loop->tid).run_delay_ns;
+		loop->call_run_delay = delay;
 		loop->off_ns = start;
-		loop->off_kind = OFF_CALL;
 		loop->flags |= SLOT_CALL_BEFORE;
 	} else if (off == OFF_NONE) {
 		loop->on_ns = start;
@@ -152,7 +158,8 @@ int attach_loop_since_before(struct attachment *a, int slot, int number, const u
 	loop->flags |= SLOT_SINCE_BEFORE;
 	__atomic_store_n(&loop->step_start_ns, start, __ATOMIC_RELEASE);
 	/* the thread may have gone to its selector meanwhile: then there is no step */
-	if (__atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE) == OFF_SELECTOR)
-		loop->step_start_ns = 0;
+	if (__atomic_load_n(&loop->off_kind, __ATOMIC_ACQUIRE) == OFF_SELECTOR ||
+	    __atomic_load_n(&loop->seq, __ATOMIC_ACQUIRE) != a->slots[slot].seq)
+		loop->step_start_ns = loop->call_start_ns = 0;
 	return 0;
 }
