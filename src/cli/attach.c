@@ -145,8 +145,8 @@ static int finish(struct observation *observation, const struct options *options
 		log_error(error, "cannot make the report: %s", strerror(-error));
 		return EXIT_FAILED;
 	}
-	program_end(program, first_signal == SIGINT);
 	status = outputs_write(options, files, &report);
+	program_end(program, first_signal == SIGINT);
 	printed = options->follow ? EXIT_DONE : print_report(options, &report);
 	if (status == EXIT_DONE)
 		status = printed;
