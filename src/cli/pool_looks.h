@@ -38,6 +38,7 @@ struct pool_memory {
 		uint64_t slot, mark;	/* what differs in its next wait there, 0: not known */
 		struct place site;
 		uint64_t root, root_serial;
+		bool of_request;	/* the way from its task to a request was whole */
 		uint64_t since_ns;	/* no earlier than that */
 	} threads[LOOK_THREADS];
 	size_t thread_count;

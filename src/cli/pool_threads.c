@@ -150,6 +150,7 @@ static void find_pool(struct pool_looks *looks, uint64_t tstate, const struct th
 	to->site = pool_looks_site(&frames);
 	to->root = stack->walk.request.root;
 	to->root_serial = stack->walk.request.root_serial;
+	to->of_request = stack->walk.request.scope_type != SCOPE_NONE;
 	/* somewhere between two looks it began to wait */
 	if (observed->pools->threads_ns)
 		to->since_ns = observed->pools->threads_ns +
@@ -188,12 +189,17 @@ static bool look_at(struct pool_looks *looks, struct waiting_look *room, size_t 
 	const struct thread_memory *before = known(looks->observed->pools, tstate);
 	struct found_pool found = { 0 };
 
-	if (before && same_top(&before->top, top) &&
-	    (!before->slot || mark_at(target, before->slot) == before->mark)) {
+	bool same = before && same_top(&before->top, top) &&
+		    (!before->slot || mark_at(target, before->slot) == before->mark);
+
+	/* its task may have been on its way to wait for it: then who it works for is known now */
+	if (same && (!before->pool || before->of_request)) {
 		*to = *before;
 		return true;
 	}
 	find_pool(looks, tstate, top, &room->stack, to, &found);
+	if (same)
+		to->since_ns = before->since_ns;
 	if (thread_tops(target, &room->threads[thread], 1, &room->again) ||
 	    !same_top(&room->again, top))
 		return false;
