@@ -84,6 +84,7 @@ struct observation {
 	struct frame frames[LS_MAX_FRAMES];
 	bool reported;
 	bool unlisted;		/* some that ended are not in `items` any more, which was said */
+	uint64_t unlisted_busy_ns;	/* of their loops */
 };
 
 struct observed *observed_find(struct observation *observation, pid_t pid);

@@ -62,6 +62,7 @@ void observed_end(struct observation *observation, struct observed *observed, co
 		attach_clear_role(observation->attachment, observed->pid,
 				  observed->roles.items[i].code);
 	attach_remove_process(observation->attachment, observed->process);
+	window_forget(&observation->window, observed->pid);
 	/* of helpers there may be many a second, and nobody is told of them */
 	if (!observed->target ||
 	    (observed != observation->items[0] && observed_is_helper(observed)))
@@ -72,9 +73,12 @@ void observed_end(struct observation *observation, struct observed *observed, co
 
 static void release(struct observation *observation, struct observed *observed)
 {
-	window_forget(&observation->window, observed->pid);
+	/* another program may have its number by now */
+	bool gone = !observed_find(observation, observed->pid);
+
 	if (observed->view.routes)
-		tracker_forget(observation->tracker, observed->pid, observed->view.routes);
+		tracker_forget(observation->tracker, gone ? observed->pid : 0,
+			       observed->view.routes);
 	for (size_t i = 0; i < observed->loop_count; i++) {
 		free(observed->loops[i].seen);
 		observed->loops[i].seen = NULL;
@@ -86,7 +90,12 @@ static void release(struct observation *observation, struct observed *observed)
 static void drop(struct observation *observation, size_t index)
 {
 	struct observed *observed = observation->items[index];
+	struct loop_slot totals;
 
+	for (size_t i = 0; i < observed->loop_count; i++) {
+		loop_totals(observation, &observed->loops[i], &totals);
+		observation->unlisted_busy_ns += totals.busy_ns;
+	}
 	if (!observed->released)
 		release(observation, observed);
 	observed_free(observed);
@@ -111,23 +120,31 @@ void observed_release(struct observation *observation, uint64_t now)
 	}
 }
 
+/* The first that ended, of helpers or of all; 0: none did. */
+static size_t first_ended(const struct observation *observation, bool helpers)
+{
+	for (size_t i = 1; i < observation->count; i++)
+		if (observation->items[i]->ended &&
+		    (!helpers || observed_is_helper(observation->items[i])))
+			return i;
+	return 0;
+}
+
 bool observed_make_room(struct observation *observation)
 {
+	size_t index;
+
 	if (observation->count < OBSERVED_MAX)
 		return true;
-	for (size_t i = 1; i < observation->count; i++) {
-		const struct observed *observed = observation->items[i];
-
-		if (!observed->ended)
-			continue;
-		if (!observed_is_helper(observed) && !observation->unlisted) {
-			observation->unlisted = true;
-			observed_note(observation->items[0],
-				      "had more processes that ended than are listed here; "
-				      "their requests and findings are");
-		}
-		drop(observation, i);
-		return true;
+	index = first_ended(observation, true) ?: first_ended(observation, false);
+	if (!index)
+		return false;
+	if (!observed_is_helper(observation->items[index]) && !observation->unlisted) {
+		observation->unlisted = true;
+		observed_note(observation->items[0],
+			      "had more processes that ended than are listed here; "
+			      "their requests and findings are");
 	}
-	return false;
+	drop(observation, index);
+	return true;
 }

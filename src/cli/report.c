@@ -237,10 +237,11 @@ static void take_the_last(struct observation *observation)
 	}
 }
 
-/* What all loops together were busy for. */
-static uint64_t busy_of(const struct report *report, uint64_t length)
+/* What all loops together were busy for, those of processes that are not listed included. */
+static uint64_t busy_of(const struct observation *observation, const struct report *report,
+			uint64_t length)
 {
-	double busy = 0;
+	double busy = (double)observation->unlisted_busy_ns;
 
 	for (size_t i = 0; i < report->target_count; i++)
 		for (size_t k = 0; k < report->targets[i].loop_count; k++)
@@ -281,7 +282,8 @@ int observation_report(struct observation *observation, struct report *report)
 	report->findings = findings.items;
 	report->finding_count = findings.count;
 	if (!error)
-		error = summary_fill(&input, busy_of(report, now - observation->start_ns), report);
+		error = summary_fill(
+			&input, busy_of(observation, report, now - observation->start_ns), report);
 	if (!error)
 		error = verdicts_fill(&input, report);
 	if (error)
