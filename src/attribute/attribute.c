@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "base/intern.h"
@@ -131,16 +132,25 @@ static void name_stack(const struct process_view *view, const struct stack_recor
 			activity->logging = true;
 }
 
+/* A loop that runs until it is stopped, and not for one task only. */
+static bool runs_forever(const struct code_info *code, const struct code_info *caller)
+{
+	return !strcmp(code->qualname, "BaseEventLoop.run_forever") &&
+	       strcmp(caller->qualname, "BaseEventLoop.run_until_complete") != 0;
+}
+
 /*
  * Does a worker thread run it, with asyncio.run() for a loop of its own?  Nobody else waits
- * for that one, unless it is a server's.
+ * for that one, unless it is a server's or goes on for whoever gives it something to do.
  */
 static bool in_worker(const struct activity *activity)
 {
 	for (size_t i = 0; i < activity->frame_count; i++) {
 		const struct code_info *code = activity->frames[i].code;
 
-		if (is_server_code(code))
+		if (is_server_code(code) ||
+		    (i + 1 < activity->frame_count &&
+		     runs_forever(code, activity->frames[i + 1].code)))
 			return false;
 		if ((!strcmp(code->qualname, "WorkerThread.run") &&
 		     text_ends_with(code->file, "anyio/_backends/_asyncio.py")) ||
@@ -172,17 +182,17 @@ static bool awaits_start(const struct activity *activity)
 }
 
 /*
- * Memory that is taken or given back sleeps for nothing but the lock of the address space, which
- * others who read that memory may hold: profilers, this one as well.
+ * Memory that is taken or given back, and not read from a file at once, sleeps for the lock of
+ * the address space, which others who read that memory may hold: profilers, this one as well.
  */
-static bool is_memory_call(uint32_t number)
+static bool is_memory_call(const struct event_call *call)
 {
-	switch (number) {
+	switch (call->number) {
 	case SYS_mmap:
+		return !(call->args[3] & MAP_POPULATE);
 	case SYS_munmap:
 	case SYS_mremap:
 	case SYS_mprotect:
-	case SYS_madvise:
 	case SYS_brk:
 		return true;
 	default:
@@ -287,7 +297,7 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	activity->number = (int32_t)call->number;
 	activity->result = call->result;
 	name_python(view, &call->request, &call->stack, frames, activity);
-	activity->own_work |= awaits_start(activity) || is_memory_call(call->number);
+	activity->own_work |= awaits_start(activity) || is_memory_call(call);
 	name_target(activity, &call->target);
 	return 0;
 }

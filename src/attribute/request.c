@@ -45,6 +45,7 @@ static void forget_orphan(struct tracker *tracker)
 		if (request->connection)
 			continue;
 		request_drop(tracker, request);
+		tracker->counts.forgotten++;
 		return;
 	}
 }
@@ -123,6 +124,10 @@ static int take_orphan(struct tracker *tracker, struct open_request *request,
 		request->wait_start_ns = orphan->wait_start_ns;
 		request->wait_seen_ns = orphan->wait_seen_ns;
 	}
+	if (request->worked_ns < orphan->worked_ns)
+		request->worked_ns = orphan->worked_ns;
+	if (!request->in_thread.code)
+		request->in_thread = orphan->in_thread;
 	request_drop(tracker, orphan);
 	return error;
 }

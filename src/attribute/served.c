@@ -276,6 +276,8 @@ static void on_response_event(void *context, const struct http_response_event *e
 		http_request_upgraded(&connection->in);
 		if (oldest(connection)) {
 			oldest(connection)->websocket = true;
+			/* what it does when it was accepted is as if it had been asked for */
+			oldest(connection)->message_ns = it->event->time_ns;
 			served_by_path(it->routes, oldest(connection));
 		}
 		break;

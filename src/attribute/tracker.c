@@ -377,8 +377,11 @@ static bool is_busy(const struct open_request *request, uint64_t before_ns)
 
 bool tracker_is_busy(struct tracker *tracker, const struct activity *activity, uint64_t now)
 {
-	const struct open_request *request = request_of(tracker, activity);
+	const struct open_request *request;
 
+	HASH_FIND(hh, tracker->requests, &activity->request, sizeof(activity->request), request);
+	if (!request && activity->client_port)
+		request = served_request_of(tracker, activity);
 	return request && is_busy(request, now);
 }
 

@@ -75,7 +75,7 @@ void tracker_forget(struct tracker *tracker, pid_t pid, const struct route_cache
 /* Is it open and, if it is a websocket, busy with a message? */
 bool tracker_is_busy(struct tracker *tracker, const struct activity *activity, uint64_t now_ns);
 
-/* How many requests are so since `before_ns` at least, up to `enough`. */
+/* How many are open (of websockets: busy) since `before_ns` at least, up to `enough`. */
 size_t tracker_open_requests(const struct tracker *tracker, uint64_t before_ns, size_t enough);
 
 /* The window ends: hands on what is still open. */

@@ -33,7 +33,7 @@ struct seen_callable {
 struct open_request {
 	uint64_t identity;		/* 0: not known yet */
 	uint16_t client_port;		/* of an orphan, 0: not known */
-	uint64_t seen_ns;		/* of an orphan: when something was last */
+	uint64_t seen_ns;		/* when something of it was last */
 	pid_t pid, tid;
 	struct route_name route;
 	char method[HTTP_METHOD_BYTES], path[LS_PATH_BYTES + 1];	/* from its request line */

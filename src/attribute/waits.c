@@ -169,11 +169,14 @@ static bool is_injected(const struct dependants *injected, uint64_t code)
 void wait_add_thread(struct request_wait *wait, const struct dependants *injected,
 		     const struct frame *frames, const uint64_t *codes, size_t count)
 {
+	/* what the thread was given, not what that calls */
 	for (size_t i = count; i-- > 0;) {
-		if (!is_injected(injected, codes[i]))
+		if (frames[i].code->origin == CODE_STDLIB || is_between(frames[i].code))
 			continue;
-		wait->in_thread.code = codes[i];
-		wait->in_thread.place = place_of(&frames[i]);
+		if (is_injected(injected, codes[i])) {
+			wait->in_thread.code = codes[i];
+			wait->in_thread.place = place_of(&frames[i]);
+		}
 		return;
 	}
 }

@@ -199,17 +199,18 @@ static void say_pools(struct pool_looks *looks, struct waiting *items, size_t co
  */
 static uint64_t asleep(const struct observation *observation, const struct observed *observed)
 {
-	uint64_t state = observed->scan.modules + 1;
+	uint64_t state = observed->scan.modules + observed->roles.count + 1;
 	size_t loops = 0;
 
 	for (size_t i = 0; i < observed->loop_count; i++) {
-		const volatile struct loop_slot *slot =
-			loop_slot_of(observation, &observed->loops[i]);
+		const struct observed_loop *loop = &observed->loops[i];
+		const volatile struct loop_slot *slot = loop_slot_of(observation, loop);
 
 		if (!slot)
 			continue;
-		/* of the step that the attach fell into nothing is known */
-		if (slot->state != LOOP_ACTIVE || slot->step_start_ns || !slot->seq)
+		/* of the step that it was in when it was registered nothing may be known */
+		if (slot->state != LOOP_ACTIVE || slot->step_start_ns ||
+		    slot->seq == loop->next_seq)
 			return 0;
 		state = state * 0x9e3779b97f4a7c15ull + slot->seq;
 		loops++;
