@@ -167,10 +167,10 @@ def test_many_short_waits_for_the_gil(stalls):
     (line,) = stalls.truth("lag", "GET /gil/{ms}")[before:]
     late = [ns / 1e6 for ns in line["late_ns"] if ns >= 2e6]
     found = [finding for finding in run.found if finding["kind"] == "gil_contention"]
-    (finding,) = [finding for finding in found if finding["culprit"]["qualname"] == "burn"]
-    # The first wait of all may be over before its holder is sampled.
+    (finding,) = [one for one in found if (one["culprit"] or {}).get("qualname") == "burn"]
+    # The first waits of all may be over before their holder is sampled where it burns.
     others = [other for other in found if other is not finding]
-    assert all(not other["culprit"]["file"] and other["count"] == 1 for other in others)
+    assert sum(other["count"] for other in others) <= 2, others
     # The seconds in which the load begins and ends say nothing below 200 ms of work.
     unsaid = 2 * 200
     total = finding["duration_ms"]["total"]
