@@ -23,18 +23,22 @@ static __always_inline __u64 grown(__u64 *point, __u64 value)
 
 /*
  * Everything the loop thread did since the last such point of its step was for
- * whoever the event at hand is about: nobody else made a call meanwhile.
+ * whoever the event at hand is about: nobody else made a call meanwhile.  A call that
+ * slept is accounted for at its end only, and a clock sample may come between that and
+ * its wake-up: it has what was before the call.
  */
 static __always_inline void own_take(struct loop_slot *slot, struct own_time *own, __u64 now)
 {
-	__u64 from = slot->point_ns, length, rest;
+	__u64 from = slot->point_ns, until = now, length, rest;
 
 	own->busy_ns = loop_clock(slot, now);
 	if (!slot->step_start_ns)
 		return;
 	if (from < slot->step_start_ns)
 		from = slot->step_start_ns;
-	length = now > from ? now - from : 0;
+	if (slot->call_start_ns && slot->call_start_ns < until)
+		until = slot->call_start_ns;
+	length = until > from ? until - from : 0;
 	own->start_ns = from;
 	own->blocked_ns = grown(&slot->point_calls_ns,
 				slot->parts.calls_ns + slot->parts.page_fault_ns);
@@ -43,7 +47,7 @@ static __always_inline void own_take(struct loop_slot *slot, struct own_time *ow
 	rest = own->blocked_ns + own->gil_ns + own->runnable_ns +
 	       grown(&slot->point_other_ns, slot->parts.stopped_ns);
 	own->cpu_ns = length > rest ? length - rest : 0;
-	slot->point_ns = now;
+	slot->point_ns = from + length;
 }
 
 /* A new step: nothing of it was for anybody yet. */
