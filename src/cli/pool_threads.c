@@ -44,6 +44,17 @@ static struct pool_frames frames_of(const struct thread_stack *stack)
 	return (struct pool_frames){ stack->frames, stack->at, stack->count };
 }
 
+/* All threads of the process and room for one stack, both for the caller to free; how many. */
+static ssize_t all_threads(const struct pool_looks *looks, struct thread_state_ref **ret_threads,
+			   struct thread_stack **ret_stack)
+{
+	*ret_threads = calloc(LOOK_THREADS, sizeof(**ret_threads));
+	*ret_stack = malloc(sizeof(**ret_stack));
+	if (!*ret_threads || !*ret_stack)
+		return 0;
+	return target_thread_states(looks->observed->target, *ret_threads, LOOK_THREADS);
+}
+
 /* ---- waiting ------------------------------------------------------------------- */
 
 /* Of the locals of a library's functions: something that each wait has of its own. */
@@ -298,11 +309,7 @@ void pool_threads_running(struct pool_looks *looks, pool_thread_runs runs, void 
 
 	if (looks->snapshot->time_ns < memory->running_looked_at.due_ns)
 		return;
-	threads = calloc(LOOK_THREADS, sizeof(*threads));
-	stack = malloc(sizeof(*stack));
-	count = threads && stack
-			? target_thread_states(looks->observed->target, threads, LOOK_THREADS)
-			: 0;
+	count = all_threads(looks, &threads, &stack);
 	for (ssize_t i = 0; i < count && i < RUNNING_AT_ONCE; i++)
 		look_at_running(looks, stack,
 				threads[memory->next_thread++ % (size_t)count].tstate, runs,
@@ -404,11 +411,7 @@ void pool_threads_hold(struct pool_looks *looks, struct pool_row *row)
 
 	if (looks->snapshot->time_ns < row->holders_looked_for.due_ns)
 		return;
-	threads = calloc(LOOK_THREADS, sizeof(*threads));
-	stack = malloc(sizeof(*stack));
-	count = threads && stack
-			? target_thread_states(looks->observed->target, threads, LOOK_THREADS)
-			: 0;
+	count = all_threads(looks, &threads, &stack);
 	first = count > 0 ? (size_t)(now / NS_PER_MS) % (size_t)count : 0;
 	for (ssize_t i = 0; i < count && looked < HOLD_AT_ONCE; i++) {
 		const struct thread_state_ref *it = &threads[(first + (size_t)i) % (size_t)count];
