@@ -182,6 +182,16 @@ def thread_stat(pid, name, tid=None):
     return int(text.rpartition(")")[2].split()[names[name]])
 
 
+def sleeps_in(pid, tid=None):
+    """The number of the system call in which a thread sleeps as text; None while it runs.
+
+    The kernel answers with a number only when the thread is off its CPU: proc_pid_syscall()
+    of fs/proc/base.c.
+    """
+    number = Path(f"/proc/{pid}/task/{tid or pid}/syscall").read_text().split()[0]
+    return None if number == "running" else number
+
+
 class Service:
     """An application of services/ under uvicorn, from the first answer to its end.
 

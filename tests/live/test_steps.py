@@ -8,7 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import LOOPS, Service, attached, cpu_hogs, drive, get, loading, wait_until
+from harness import (
+    LOOPS,
+    Service,
+    attached,
+    cpu_hogs,
+    drive,
+    get,
+    loading,
+    sleeps_in,
+    wait_until,
+)
 
 SHARE = 0.01
 #: JSON has microseconds: each of the parts may be one short.
@@ -86,9 +96,8 @@ def state(pid):
 def test_a_step_that_is_stopped(parts, path):
     with follow(parts) as run:
         with loading(parts, [path], concurrency=1):
-            busy = Path(f"/proc/{parts.pid}/syscall")
             # In the middle of the request: out of the wait of the loop.
-            wait_until(lambda: busy.read_text().split()[0] not in WAITS, 5, f"{path} to begin")
+            wait_until(lambda: sleeps_in(parts.pid) not in WAITS, 5, f"{path} to begin")
             os.kill(parts.pid, signal.SIGSTOP)
             try:
                 wait_until(lambda: state(parts.pid) == "T", 5, "the stop")
