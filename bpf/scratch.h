@@ -81,9 +81,9 @@ struct connection {
 struct call_end {	/* of a call that is to be recorded */
 	__u64 start_ns, duration_ns, run_delay_ns;
 	__s64 result;
-	__u32 number;
+	__u32 number, calls;
 	__u16 flags;
-	__u16 pad;
+	__u16 pad[3];
 };
 
 struct io_state {	/* of the system call at hand */

@@ -112,6 +112,8 @@ static __always_inline void step_begin(struct loop_slot *slot, struct task_struc
 	slot->parts.page_fault_ns = 0;
 	slot->parts.stopped_ns = 0;
 	slot->calls = 0;
+	slot->short_calls = 0;
+	slot->short_call_ns = 0;
 	slot->samples = 0;
 	slot->gc_samples = 0;
 	slot->rival_ns = 0;

@@ -93,6 +93,8 @@ __noinline int global_call_record(__u32 context, __s32 index)
 	call->result = end->result;
 	call->number = end->number;
 	call->process = slot->process;
+	call->calls = end->calls;
+	call->pad = 0;
 	describe_call(&call->target, end->number, slot->call_args);
 	own_take(slot, &call->own, now);
 	if (!record_python(s, CONTEXT_SYSCALL, slot->process, slot, slot->tstate))
@@ -154,6 +156,23 @@ static __always_inline bool is_gil_futex(const struct loop_slot *slot,
 	return regs->number == NR_FUTEX && config && in_gil(config, regs->args[0]);
 }
 
+/*
+ * A call that slept for a moment only.  Many of them hold the loop as well: each time that
+ * they add up to a slow one, the call at hand is recorded for all of them; LOOP_*.
+ */
+static __always_inline int short_end(struct loop_slot *slot, struct call_end *end)
+{
+	slot->short_calls++;
+	slot->short_call_ns += end->duration_ns;
+	if (slot->short_call_ns < probe.slow_call_ns)
+		return LOOP_NOTHING;
+	end->calls = slot->short_calls;
+	end->duration_ns = slot->short_call_ns;
+	slot->short_calls = 0;
+	slot->short_call_ns = 0;
+	return LOOP_RECORD_CALL;
+}
+
 /* A call that slept ends; LOOP_*. */
 static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
 				     const struct call_registers *regs, long result, __u64 now)
@@ -170,6 +189,7 @@ static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
 	if (delay > wall)
 		delay = wall;
 	end->flags = 0;
+	end->calls = 1;
 	end->start_ns = slot->call_start_ns;
 	end->run_delay_ns = delay;
 	end->duration_ns = less(wall - delay, slot->call_stopped_ns);
@@ -196,7 +216,7 @@ static __always_inline int slept_end(struct scratch *s, struct loop_slot *slot,
 	slot->calls++;
 	slot->parts.calls_ns += end->duration_ns;
 	if (end->duration_ns < probe.slow_call_ns)
-		return LOOP_NOTHING;
+		return short_end(slot, end);
 	slot->slow_calls++;
 	slot->slow_call_ns += end->duration_ns;
 	return LOOP_RECORD_CALL;
@@ -218,6 +238,7 @@ static __always_inline int awake_end(struct scratch *s, struct loop_slot *slot,
 	end->start_ns = start;
 	end->result = result;
 	end->number = (__u32)regs->number;
+	end->calls = 1;
 	end->flags = EVENT_F_ON_CPU | (slot->enter_ns ? 0 : EVENT_F_LOWER_BOUND);
 	if (end->duration_ns < probe.slow_call_ns || !slot->step_start_ns)
 		return LOOP_NOTHING;

@@ -144,6 +144,10 @@ struct own_time {
 	__u64 busy_ns;		/* time that this loop has spent in steps by now: its clock */
 };
 
+/*
+ * A slow call; or `calls` of one step that are short each, which the last of them stands
+ * for: duration_ns is their sum, all else is its own.
+ */
 struct event_call {
 	struct event_header header;
 	__u64 start_ns;		/* where the thread first slept in it, or its entry if known */
@@ -154,6 +158,8 @@ struct event_call {
 	__s64 result;
 	__u32 number;		/* system call */
 	__u32 process;		/* slot of the process */
+	__u32 calls;
+	__u32 pad;
 	struct own_time own;
 	struct call_target target;
 	struct request_record request;
@@ -360,6 +366,7 @@ struct loop_slot {
 	__u64 step_utime, step_stime;
 	__u64 kernel_sample_ns;	/* first clock sample inside the call on CPU */
 	__u64 gil_start_ns, gil_last_ns, gil_ns;
+	__u64 short_call_ns;	/* of `short_calls` calls of the step that no record stands for */
 	__u64 fault_off_ns;	/* off the CPU in a page fault, run-queue delay still in it */
 	__u64 fault_run_delay;	/* sched_info.run_delay before */
 	__u64 fault_pending_ns;	/* of `faults_pending` faults, not recorded yet */
@@ -367,10 +374,11 @@ struct loop_slot {
 	__u64 rival_ns;		/* for which `rival` ran before it gave the CPU to the loop */
 	struct step_parts parts;
 	__u32 gil_slices, faults_pending;
-	__u32 calls, samples, gc_samples;
+	__u32 calls, short_calls, samples, gc_samples;
 	__u32 off_kind;		/* OFF_* */
 	__u32 flags;		/* SLOT_* */
 	__u32 rival_tgid;
+	__u32 pad;
 	char rival[16];
 
 	/* up to where time was given to a request, see struct own_time */

@@ -273,6 +273,8 @@ int group_add(struct window *window, enum window_class class, const struct activ
 	group_note(window->groups[group], activity, ns);
 	if (position < 0)
 		return position == -ENOSPC ? 0 : position;
+	window->groups[group]->added_ns += ns;
+	window->groups[group]->sampled_ns += samples ? ns : 0;
 	cell = &window->groups[group]->cells.items[position];
 	if (!cell->first_ns || activity->time_ns - ns < cell->first_ns)
 		cell->first_ns = activity->time_ns - ns;

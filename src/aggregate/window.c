@@ -96,7 +96,6 @@ static bool is_silent(const struct activity *activity)
 static int add_call(struct window *window, const struct activity *activity, bool ongoing)
 {
 	struct pending_step *pending = pending_of(window, activity);
-	int error;
 
 	if (activity->flags & EVENT_F_ON_CPU) {
 		if (!call_blocks(activity))
@@ -106,9 +105,9 @@ static int add_call(struct window *window, const struct activity *activity, bool
 	}
 	if (is_silent(activity))
 		return 0;
-	error = group_add(window, class_of_call(activity), activity, activity->duration_ns, 1, 0,
-			  ongoing, pending);
-	return error;
+	/* of several, the place of one is known */
+	return group_add(window, class_of_call(activity), activity, activity->duration_ns,
+			 activity->count, activity->count > 1, ongoing, pending);
 }
 
 static int add_holder(struct window *window, const struct activity *activity)

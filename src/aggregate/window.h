@@ -84,6 +84,7 @@ struct group {
 	} natives[16];
 	size_t native_count;
 	uint64_t noted;		/* activities noted */
+	uint64_t added_ns, sampled_ns;	/* in its cells, and what of it was sampled */
 	struct stack_share stacks[WINDOW_MAX_STACKS];
 	size_t stack_count;
 	struct {

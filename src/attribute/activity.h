@@ -14,7 +14,7 @@
 #include "resolve/routes.h"
 
 enum activity_kind {
-	ACTIVITY_CALL,		/* slow system call */
+	ACTIVITY_CALL,		/* slow system call, or one that stands for short ones */
 	ACTIVITY_SAMPLE,	/* clock sample inside a long step */
 	ACTIVITY_HOLDER,	/* clock sample of the GIL's holder */
 	ACTIVITY_GIL_WAIT,
@@ -69,7 +69,7 @@ struct activity {
 	const char *peer, *detail;
 	const struct event_step *step;	/* STEP */
 	uint64_t code;		/* WORK: code object of what was run, 0: not known */
-	uint32_t count;		/* PAGE_FAULT: faults; GIL_WAIT: slices */
+	uint32_t count;		/* CALL: calls; PAGE_FAULT: faults; GIL_WAIT: slices */
 };
 
 #endif

@@ -295,6 +295,7 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	activity->duration_ns = call->duration_ns;
 	activity->step_seq = call->step_seq;
 	activity->number = (int32_t)call->number;
+	activity->count = call->calls;
 	activity->result = call->result;
 	name_python(view, &call->request, &call->stack, frames, activity);
 	activity->own_work |= awaits_start(activity) || is_memory_call(call);

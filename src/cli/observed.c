@@ -140,6 +140,7 @@ static int open_call(struct observed *observed, const volatile struct loop_slot 
 	call->duration_ns = now - call->start_ns;
 	call->step_seq = slot->seq;
 	call->number = (uint32_t)slot->call_number;
+	call->calls = 1;
 	call->target.fd = -1;
 	call->request = walk.request;
 	call->stack = walk.stack;

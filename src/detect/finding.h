@@ -52,7 +52,7 @@ enum severity { SEVERITY_WARNING, SEVERITY_CRITICAL };
 
 enum evidence {
 	EVIDENCE_EXACT,		/* from events */
-	EVIDENCE_SAMPLED,	/* from clock samples, `samples` of them */
+	EVIDENCE_SAMPLED,	/* from `samples` clock samples, or calls that stand for others */
 	EVIDENCE_INCOMPLETE,	/* events were lost: counts and totals are lower bounds */
 };
 

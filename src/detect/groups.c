@@ -177,6 +177,14 @@ static bool is_thin(const struct group *group, uint64_t threshold_ns)
 	       only->total_ns - only->total_ns / only->samples < threshold_ns;
 }
 
+#define SAMPLED_SHARE 10	/* percent of the time that make all of it sampled */
+
+static enum evidence evidence_of(const struct group *group)
+{
+	return group->sampled_ns * 100 > group->added_ns * SAMPLED_SHARE ? EVIDENCE_SAMPLED
+									 : EVIDENCE_EXACT;
+}
+
 static int find_in_group(const struct detect_input *input, struct findings *findings,
 			 enum finding_kind kind, const struct group *group, uint64_t threshold_ns)
 {
@@ -195,7 +203,7 @@ static int find_in_group(const struct detect_input *input, struct findings *find
 	}
 	if (finding && !error) {
 		finding->blocks_loop = true;
-		finding->evidence = finding->samples ? EVIDENCE_SAMPLED : EVIDENCE_EXACT;
+		finding->evidence = evidence_of(group);
 		distribution_summary(&durations, &finding->duration);
 		distribution_summary(&lags, &finding->loop_lag);
 		error = finding_from_group(finding, group);

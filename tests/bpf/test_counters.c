@@ -37,6 +37,8 @@ static struct {
 	uint64_t counters[COUNTER_COUNT];	/* before what is measured */
 	int process, slot, epoll_fd;
 	unsigned calls, gil_waits, walked, seen;
+	unsigned stood_for;		/* calls, by all of their records */
+	uint64_t in_calls_ns;
 	struct event_call call;		/* the last one */
 } probes;
 
@@ -49,6 +51,8 @@ static void on_event(void *context, const struct event_header *event)
 		probes.walked++;
 		memset(&probes.call, 0, sizeof(probes.call));
 		memcpy(&probes.call, event, event->size);
+		probes.stood_for += probes.call.calls;
+		probes.in_calls_ns += probes.call.duration_ns;
 		break;
 	case EVENT_GIL_WAIT:
 		probes.gil_waits++;
@@ -91,6 +95,8 @@ static void begin(void)
 {
 	collector_drain(probes.collector);
 	probes.calls = probes.gil_waits = probes.walked = probes.seen = 0;
+	probes.stood_for = 0;
+	probes.in_calls_ns = 0;
 	assert_int_equal(attach_counters(probes.attachment, probes.counters), 0);
 }
 
@@ -283,6 +289,30 @@ static void test_no_walk_on_a_healthy_loop(void **state)
 	settle();
 	assert_int_equal(risen(COUNTER_stack_walks), probes.walked);
 	assert_int_equal(probes.calls, 0);
+}
+
+/* Within one step they add up: a record each time that there is as much as of a slow call. */
+static void test_short_calls_add_up(void **state)
+{
+	const struct timespec length = { .tv_nsec = SLOW_NS / 10 };
+	const unsigned times = 100;
+	uint64_t slept = 0;
+
+	(void)state;
+	rebuild(&py_layouts[0]);
+	tell();
+	for (unsigned i = 0; i < times; i++) {
+		uint64_t start = monotonic_ns();
+
+		nanosleep(&length, NULL);
+		slept += monotonic_ns() - start;
+	}
+	settle();
+	assert_in_range(probes.calls, times / 10, times);
+	/* the last ones are less than a slow call together */
+	assert_in_range(probes.stood_for, times - 10, times);
+	assert_in_range(probes.in_calls_ns, times / 10 * SLOW_NS - SLOW_NS, slept);
+	assert_int_equal(risen(COUNTER_stack_walks), probes.walked);
 }
 
 static volatile int keep_spinning;
@@ -518,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_no_thread_state),
 		cmocka_unit_test(test_kernel_walks_as_user_space_does),
 		cmocka_unit_test(test_no_walk_on_a_healthy_loop),
+		cmocka_unit_test(test_short_calls_add_up),
 		cmocka_unit_test(test_holder_of_the_gil),
 		cmocka_unit_test(test_slots_are_used_again),
 		cmocka_unit_test(test_loop_that_is_closed),

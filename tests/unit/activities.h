@@ -114,6 +114,7 @@ static inline struct activity call_of(struct case_state *t, uint64_t request, ui
 	activity = made(t, ACTIVITY_CALL, request);
 	activity.duration_ns = us * 1000;
 	activity.start_ns = activity.time_ns - activity.duration_ns;
+	activity.count = 1;
 	activity.number = NR_CLOCK_NANOSLEEP;
 	return activity;
 }

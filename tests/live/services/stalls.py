@@ -195,6 +195,19 @@ async def sleep_parts(count: int, ms: float):
         await asyncio.sleep(0.002)
 
 
+@app.get("/sleep-often/{count}/{us}")
+async def sleep_often(count: int, us: float):
+    """Blocks that are short each, one after the other on the loop."""
+    mark = truth.begin("GET /sleep-often/{count}/{us}", "blocking_call")
+    sleeps(count, us)
+    return truth.end(mark)
+
+
+def sleeps(count, us):
+    for _ in range(count):
+        time.sleep(us / 1e6)
+
+
 @app.get("/burn/{ms}")
 async def burn_on_loop(ms: float):
     mark = truth.begin("GET /burn/{ms}", "cpu_stall")
