@@ -115,10 +115,11 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_type;
+	__u8 sk_shutdown;
 };
 
 struct tcp_sock {
-	__u32 copied_seq;
+	__u32 copied_seq, rcv_nxt;
 };
 
 struct sk_buff {

@@ -46,7 +46,7 @@ int BPF_PROG(tcp_segment, struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-static __always_inline void closed(struct connection *connection, bool failed)
+static __always_inline void closed(struct connection *connection, bool failed, bool given_up)
 {
 	struct event_closed event = {};
 
@@ -57,7 +57,25 @@ static __always_inline void closed(struct connection *connection, bool failed)
 	event.connection = connection->id;
 	event.role = connection->role;
 	event.failed = failed;
+	event.given_up = given_up;
 	emit(&event, sizeof(event), false);
+}
+
+#define SHUTDOWN_MASK 3	/* include/net/sock.h: neither direction is used any more */
+
+/*
+ * The target closes a connection that its peer has not closed, and leaves nothing unread.
+ * That is told at once: the peer, or its machine, may not even answer the end.
+ */
+static __always_inline bool gives_up(const struct connection *connection, struct sock *sk,
+				     int from, int to)
+{
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+
+	return connection->role == ROLE_CLIENT && from == TCP_ESTABLISHED &&
+	       (to == TCP_FIN_WAIT1 || to == TCP_CLOSE) &&
+	       (BPF_CORE_READ(sk, sk_shutdown) & SHUTDOWN_MASK) == SHUTDOWN_MASK &&
+	       BPF_CORE_READ(tcp, rcv_nxt) == BPF_CORE_READ(tcp, copied_seq);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -65,6 +83,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
 {
 	struct connection *connection;
 	__u64 key = (__u64)sk;
+	bool given_up;
 
 	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV) {
 		bpf_map_delete_elem(&connections, &key); /* whoever had this address */
@@ -76,10 +95,11 @@ int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
 		return 0;
 	if (to == TCP_ESTABLISHED)
 		connection->opened_ns = bpf_ktime_get_ns();
-	if (to != TCP_CLOSE)
+	given_up = gives_up(connection, sk, from, to);
+	if (to != TCP_CLOSE && !given_up)
 		return 0;
 	if (connection->tgid && connection->role != ROLE_OTHER)
-		closed(connection, from == TCP_SYN_SENT);
+		closed(connection, from == TCP_SYN_SENT, given_up);
 	bpf_map_delete_elem(&connections, &key);
 	return 0;
 }

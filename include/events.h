@@ -304,7 +304,8 @@ struct event_closed {
 	struct event_header header;
 	__u64 connection;
 	__u32 role;	/* ROLE_* */
-	__u32 failed;	/* it was never established */
+	__u16 failed;	/* it was never established */
+	__u16 given_up;	/* the target closed it first, and all that had arrived was read */
 };
 
 /* What a worker thread did between getting a work item and telling its loop. */

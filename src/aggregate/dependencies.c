@@ -102,6 +102,7 @@ static int add_latency(struct dependency_rows *rows, struct dependency_row *row,
 			       latency);
 	process_of(row, it->pid)->slow++;
 	row->slow_requests += it->request != 0;
+	row->slow_given_up += it->call->given_up;
 	if (!row->slow_first_ns || it->call->start_ns < row->slow_first_ns)
 		row->slow_first_ns = it->call->start_ns;
 	if (it->call->end_ns > row->slow_last_ns)
@@ -156,9 +157,11 @@ int dependencies_add(struct dependency_rows *rows, const struct dependency_call 
 		return 0;
 	if (!call->reply_ns) {
 		row->unanswered += !call->failed;
-		/* what is still waited for has taken that long at least */
-		return call->failed ? 0
-				    : add_latency(rows, row, it, call->end_ns - call->sent_ns);
+		row->given_up += call->given_up;
+		/* what is still waited for, or was given up, has taken that long at least */
+		return call->due && (!call->failed || call->given_up)
+			       ? add_latency(rows, row, it, call->end_ns - call->sent_ns)
+			       : 0;
 	}
 	return add_latency(rows, row, it, call->reply_ns - call->sent_ns);
 }

@@ -27,10 +27,12 @@ struct dependency_row {
 	enum protocol protocol;
 	struct place culprit, library;
 	const char *owner_task, *owner_thread;
-	uint64_t calls, errors, failures, refused, unpaired, internal, unanswered;
+	uint64_t calls, errors, failures, refused, unpaired, internal, unanswered,
+		given_up, slow_given_up;
 	uint64_t first_ns, last_ns;	/* CLOCK_MONOTONIC */
 	uint64_t bytes_sent, bytes_received;
-	struct distribution latency;	/* of paired and unpaired calls that were answered */
+	/* of calls that were answered, or waited for until they were given up */
+	struct distribution latency;
 	struct distribution slow;	/* of those as long as the threshold */
 	uint64_t slow_first_ns, slow_last_ns, slow_requests;
 	struct distribution per_request;	/* calls of one request; a count is kept as ns */

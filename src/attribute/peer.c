@@ -58,6 +58,12 @@ uint64_t peer_dropped(const struct peer *peer)
 
 /* ---- calls that are over ---------------------------------------------------- */
 
+/* Some are only ever told something: what never answered is no proof that it should have. */
+static bool answers(const struct peer *peer)
+{
+	return peer->answered || peer->protocol != PROTOCOL_UNKNOWN;
+}
+
 static void give(const struct peer *peer, const struct peer_outstanding *item,
 		 const struct peer_sink *sink)
 {
@@ -68,8 +74,12 @@ static void give(const struct peer *peer, const struct peer_outstanding *item,
 	call.internal |= item->prepare && !call.error;
 	if (!call.commands)
 		call.commands = 1;
-	if (!item->answered)
+	if (!item->answered) {
 		call.reply_ns = 0;
+		call.due = answers(peer) && !call.silent && call.end_ns >= call.sent_ns;
+		if (item->over_ns && item->over_ns < call.end_ns)
+			call.end_ns = item->over_ns;
+	}
 	call.sent_ns -= item->waited_ns;
 	if (sink->each)
 		sink->each(sink->context, &call);
@@ -346,12 +356,24 @@ int peer_received(struct peer *peer, const struct peer_data *data, peer_each eac
 	if (!data->bytes)
 		return 0;
 	peer->error = 0;
+	peer->answered = true;
 	view_of(peer, data, true, scratch, &view);
 	peer_learn_received(peer, &view);
 	if (peer->count)
 		peer->items[0].call.bytes_received += view.total;
 	peer_protocol_of(peer->protocol)->received(peer, &view, &sink);
 	return peer->error;
+}
+
+void peer_not_waited(struct peer *peer, uint64_t now_ns, peer_is_one is_one, void *context)
+{
+	for (size_t i = 0; i < peer->count; i++) {
+		struct peer_outstanding *item = &peer->items[i];
+
+		item->call.due = answers(peer);
+		if (!item->answered && !item->over_ns && is_one(context, &item->call))
+			item->over_ns = now_ns;
+	}
 }
 
 /* ---- ends ------------------------------------------------------------------- */
@@ -404,7 +426,8 @@ void peer_settle(struct peer *peer, uint64_t before_ns, peer_each each, void *co
 	}
 }
 
-void peer_closed(struct peer *peer, uint64_t time_ns, bool reset, peer_each each, void *context)
+void peer_closed(struct peer *peer, uint64_t time_ns, enum peer_end how, peer_each each,
+		 void *context)
 {
 	const struct peer_sink sink = { each, context };
 
@@ -413,7 +436,9 @@ void peer_closed(struct peer *peer, uint64_t time_ns, bool reset, peer_each each
 
 		item->call.failed = !item->answered;
 		/* Half of an answer and a reset is an error, too. */
-		item->call.error |= item->answered && reset && item->exact && item->replies;
+		item->call.error |= item->answered && how == PEER_RESET && item->exact &&
+				    item->replies;
+		item->call.given_up = item->call.failed && how == PEER_GIVEN_UP;
 		if (item->call.failed)
 			item->call.end_ns = time_ns;
 	}

@@ -67,6 +67,8 @@ struct peer_call {
 	uint64_t end_ns;	/* last byte of the reply that was seen, or the wait for it ended */
 	bool error;		/* the peer answered with an error */
 	bool failed;		/* the connection ended without a reply */
+	bool due;		/* one that never came was due, and was waited for until end_ns */
+	bool given_up;		/* failed, and it was the client that did not wait longer */
 	bool unpaired;
 	bool silent;		/* nobody answers it: there is no latency */
 	bool internal;		/* of the client library: log-in, keep-alive, transaction control */
@@ -105,8 +107,21 @@ void peer_gap(struct peer *peer, peer_each each, void *context);
  */
 void peer_settle(struct peer *peer, uint64_t before_ns, peer_each each, void *context);
 
-/* The connection was closed by either side, or reset. */
-void peer_closed(struct peer *peer, uint64_t time_ns, bool reset, peer_each each, void *context);
+/*
+ * Of the calls that wait for a reply, nobody waits any longer for those that `is_one` tells:
+ * their wait ends now, whenever the connection does.
+ */
+typedef bool (*peer_is_one)(void *context, const struct peer_call *call);
+void peer_not_waited(struct peer *peer, uint64_t now_ns, peer_is_one is_one, void *context);
+
+enum peer_end {
+	PEER_CLOSED,	/* by the peer, or by either side in any order */
+	PEER_RESET,
+	PEER_GIVEN_UP,	/* by the client, which had read all that ever came */
+};
+
+void peer_closed(struct peer *peer, uint64_t time_ns, enum peer_end how, peer_each each,
+		 void *context);
 
 /* At the end of an observation: settles all, then gives calls that wait for a reply. */
 void peer_open(struct peer *peer, uint64_t now_ns, peer_each each, void *context);

@@ -21,6 +21,7 @@ struct peer_view {
 struct peer_outstanding {
 	struct peer_call call;
 	uint64_t waited_ns;	/* for earlier round trips of it */
+	uint64_t over_ns;	/* when nobody waited for it any longer, 0: somebody does */
 	uint64_t id;		/* of the request, or hash of the statement that it prepares */
 	uint32_t replies;	/* still to come */
 	bool exact;		/* that number is known */
@@ -117,6 +118,7 @@ struct peer {
 	uint16_t port;
 	enum protocol protocol;
 	bool unpaired;		/* from here on nothing is provable */
+	bool answered;		/* something came from it */
 	bool own_shapes;
 	struct shape_set *shapes;
 	struct peer_outstanding *items;	/* oldest first */

@@ -29,9 +29,9 @@ static const char *name_of(const struct event_header *event, const struct io_rec
 	return intern_passing(text);
 }
 
-static struct call_origin *origin_of(struct tracker *tracker, uint64_t token)
+static const struct call_origin *origin_of(const struct tracker *tracker, uint64_t token)
 {
-	struct call_origin *origin = &tracker->origins[token % MAX_ORIGINS];
+	const struct call_origin *origin = &tracker->origins[token % MAX_ORIGINS];
 
 	return token && origin->token == token ? origin : NULL;
 }
@@ -94,10 +94,10 @@ static void on_call(void *context, const struct peer_call *call)
 		tracker->counts.forgotten++;
 	}
 	if (request) {
-		uint64_t reply = call->reply_ns ? call->reply_ns : call->end_ns;
-
-		timeline_add(&request->timeline, PART_dependency_wait, origin->sent_at,
-			     call->sent_ns, reply);
+		if (call->reply_ns || call->due)
+			timeline_add(&request->timeline, PART_dependency_wait, origin->sent_at,
+				     call->sent_ns,
+				     call->reply_ns ? call->reply_ns : call->end_ns);
 		if (!call->internal)
 			request_site(tracker, request, origin, out.peer, call);
 		if (out.route.route != request->route.route && request->route.route)
@@ -205,7 +205,7 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 
 	/* the kernel's object may be that of an earlier socket: only TCP tells of its end */
 	if (io->direction == IO_CONNECT && connection->peer) {
-		peer_closed(connection->peer, event->time_ns, false, on_call, &answering);
+		peer_closed(connection->peer, event->time_ns, PEER_CLOSED, on_call, &answering);
 		peer_free(connection->peer);
 		connection->peer = NULL;
 		connection->name = NULL;
@@ -242,34 +242,64 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 		return error;
 	if (io->direction == IO_CONNECT) {
 		if (io->bytes < 0 && io->bytes != -EINPROGRESS)
-			peer_gone(tracker, connection, event->time_ns, true);
+			peer_refused(tracker, connection, event->time_ns);
 		return 0;
 	}
 	return peer_sent(connection->peer, &data, token, on_call, &answering);
 }
 
-void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now, bool failed)
+void peer_refused(struct tracker *tracker, struct connection *connection, uint64_t now)
 {
 	struct answering answering = { .tracker = tracker, .connection = connection,
-				       .refused = failed };
+				       .refused = true };
 	struct peer_call call = { .start_ns = now, .sent_ns = now, .end_ns = now, .failed = true,
 				  .token = connection->token, .internal = true };
 
-	if (failed)
-		on_call(&answering, &call);
-	else if (connection->peer)
-		peer_closed(connection->peer, now, false, on_call, &answering);
+	on_call(&answering, &call);
 }
 
-void peers_settle(struct tracker *tracker, const struct open_request *request, uint64_t now)
+void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now,
+	       enum peer_end how)
 {
+	struct answering answering = { .tracker = tracker, .connection = connection };
+
+	if (connection->peer)
+		peer_closed(connection->peer, now, how, on_call, &answering);
+}
+
+struct ending {
+	struct tracker *tracker;
+	struct open_request *request;
+	uint64_t now;
+};
+
+/* What was sent for the request that ends waited for its reply up to now. */
+static bool is_of(void *context, const struct peer_call *call)
+{
+	const struct ending *ending = context;
+	const struct call_origin *origin = origin_of(ending->tracker, call->token);
+
+	if (!origin || origin->request != ending->request->identity)
+		return false;
+	if (call->due)
+		timeline_add(&ending->request->timeline, PART_dependency_wait, origin->sent_at,
+			     call->sent_ns, ending->now);
+	return true;
+}
+
+void peers_settle(struct tracker *tracker, struct open_request *request, uint64_t now)
+{
+	struct ending ending = { tracker, request, now };
+
 	for (unsigned i = 0; i < request->peer_count && i < 8; i++) {
 		struct answering answering = { .tracker = tracker };
 
 		HASH_FIND(hh, tracker->connections, &request->peers[i],
 			  sizeof(request->peers[i]), answering.connection);
-		if (answering.connection && answering.connection->peer)
-			peer_settle(answering.connection->peer, now, on_call, &answering);
+		if (!answering.connection || !answering.connection->peer)
+			continue;
+		peer_settle(answering.connection->peer, now, on_call, &answering);
+		peer_not_waited(answering.connection->peer, now, is_of, &ending);
 	}
 }
 

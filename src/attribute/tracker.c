@@ -119,8 +119,11 @@ static void closed(struct tracker *tracker, const struct event_closed *event)
 		return;
 	if (connection->role == ROLE_SERVER)
 		served_closed(tracker, connection, event->header.time_ns);
+	else if (event->failed)
+		peer_refused(tracker, connection, event->header.time_ns);
 	else
-		peer_gone(tracker, connection, event->header.time_ns, event->failed);
+		peer_gone(tracker, connection, event->header.time_ns,
+			  event->given_up ? PEER_GIVEN_UP : PEER_CLOSED);
 	connection_free(tracker, connection);
 }
 

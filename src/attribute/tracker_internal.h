@@ -225,10 +225,16 @@ bool tls_settled(const struct open_request *request);
 int peer_event(struct tracker *tracker, struct connection *connection,
 	       const struct event_header *event, const struct io_record *io,
 	       const uint8_t *head, const struct activity *activity);
-void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now, bool failed);
+/* It could not be opened. */
+void peer_refused(struct tracker *tracker, struct connection *connection, uint64_t now);
+void peer_gone(struct tracker *tracker, struct connection *connection, uint64_t now,
+	       enum peer_end how);
 
-/* Calls of a request that is over whose end cannot be told otherwise are over as well. */
-void peers_settle(struct tracker *tracker, const struct open_request *request, uint64_t now);
+/*
+ * Of a request that is over: its calls whose end cannot be told otherwise are over as well,
+ * and nobody waits any longer for those without an answer.
+ */
+void peers_settle(struct tracker *tracker, struct open_request *request, uint64_t now);
 void peer_lost(struct tracker *tracker, struct connection *connection);
 void peer_still_open(struct tracker *tracker, struct connection *connection, uint64_t now);
 

@@ -90,6 +90,7 @@ int find_slow_dependency(const struct detect_input *input, struct findings *find
 		finding->count = row->slow.count;
 		finding->requests = row->slow_requests;
 		finding->calls = row->slow.count;
+		finding->given_up = row->slow_given_up;
 		finding->first_ns = realtime(input, row->slow_first_ns);
 		finding->last_ns = realtime(input, row->slow_last_ns);
 		finding->ongoing = row->unanswered != 0;

@@ -108,6 +108,7 @@ struct finding {
 	const char *peer;		/* interned "host:port" or "unix:PATH"; NULL */
 	bool blocks_loop;
 	uint64_t count, requests, calls, samples;
+	uint64_t given_up;		/* of `count`: the target waited no longer, lower bounds */
 	struct summary duration, loop_lag;
 	uint64_t first_ns, last_ns;	/* CLOCK_REALTIME */
 	bool ongoing, since_before;
@@ -205,7 +206,7 @@ struct dependency_summary {
 	const char *route, *method;	/* NULL: of no request */
 	bool route_folded;
 	struct place call_site;	/* file NULL: not known */
-	uint64_t calls, errors, failures, refused, unanswered;
+	uint64_t calls, errors, failures, refused, unanswered, given_up;
 	double calls_per_request;	/* negative: of no request */
 	struct summary latency;
 	uint64_t bytes_sent, bytes_received;

@@ -199,6 +199,7 @@ static int fill_dependencies(const struct detect_input *input, struct report *re
 			.call_site = row->culprit,
 			.calls = row->calls, .errors = row->errors, .failures = row->failures,
 			.refused = row->refused, .unanswered = row->unanswered,
+			.given_up = row->given_up,
 			.calls_per_request = per_request.count ? (double)per_request.total /
 									 (double)per_request.count
 							       : -1,

@@ -135,6 +135,7 @@ static void put_dependency(struct builder *builder, cJSON *array,
 	put_number(builder, object, "failures", dependency->failures);
 	put_number(builder, object, "refused", dependency->refused);
 	put_number(builder, object, "unanswered", dependency->unanswered);
+	put_number(builder, object, "given_up", dependency->given_up);
 	put_number(builder, object, "bytes_sent", dependency->bytes_sent);
 	put_number(builder, object, "bytes_received", dependency->bytes_received);
 	put_bool(builder, object, "unpaired", dependency->unpaired);

@@ -210,6 +210,11 @@ static void put_count(FILE *out, const struct finding *finding)
 	if (!single)
 		put_durations(out, finding);
 	put_calls(out, finding);
+	if (single && finding->given_up)
+		fputs(", given up without an answer", out);
+	else if (finding->given_up)
+		fprintf(out, ", %s of them given up without an answer",
+			format_number(finding->given_up, count));
 	if (!single && finding->ongoing)
 		fputs(", the last one still going on", out);
 	if (!single && finding->since_before)

@@ -123,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		at += length;
 	}
 	if (bytes[0] & 1)
-		peer_closed(run.peer, run.now, bytes[1] & 1, on_call, &run);
+		peer_closed(run.peer, run.now, bytes[1] % 3, on_call, &run);
 	else
 		peer_open(run.peer, run.now, on_call, &run);
 	/* HTTP/2: as many as there are frames in what is seen of a send */

@@ -33,7 +33,7 @@ static struct talk *talk_to(uint16_t port)
 /* Closes, and compares every call since talk_to(). */
 static void expect(struct talk *talk, const char *calls)
 {
-	peer_closed(talk->peer, ++talk->now, false, talk_call, talk);
+	peer_closed(talk->peer, ++talk->now, PEER_CLOSED, talk_call, talk);
 	assert_string_equal(talk->calls, calls);
 	peer_free(talk->peer);
 	talk->peer = NULL;
@@ -505,7 +505,7 @@ static void test_ends(void **state)
 	assert_int_equal(peer_received(talk->peer, &early, talk_call, talk), 0);
 	assert_int_equal(talk->last.reply_ns, talk->last.sent_ns);
 	SEND(talk, "*2\r\n$3\r\nGET\r\n$1\r\na\r\n");
-	peer_closed(talk->peer, 777, true, talk_call, talk);
+	peer_closed(talk->peer, 777, PEER_RESET, talk_call, talk);
 	assert_int_equal(talk->last.end_ns, 777);
 	expect(talk, "1 wait 0: 1 internal PING\n2 no reply: 1 failed GET\n");
 	talk = talk_to(0);
@@ -521,6 +521,51 @@ static void test_ends(void **state)
 	peer_open(talk->peer, 555, talk_call, talk);
 	assert_int_equal(talk->last.end_ns, 555);
 	expect(talk, "1 wait 1: 1 GET /a\n2 no reply: 1 GET /b\n");
+}
+
+static bool is_second(void *context, const struct peer_call *call)
+{
+	*(bool *)context = call->due;
+	return call->token == 2;
+}
+
+/* A client that waits no longer, and peers that nobody waits for. */
+static void test_given_up(void **state)
+{
+	struct talk *talk = talk_to(0);
+	bool due = false;
+
+	(void)state;
+	SEND(talk, "GET /a HTTP/1.1\r\n\r\n");
+	peer_closed(talk->peer, 500, PEER_GIVEN_UP, talk_call, talk);
+	assert_true(talk->last.failed && talk->last.given_up && talk->last.due);
+	assert_int_equal(talk->last.end_ns, 500);
+	SEND(talk, "GET /b HTTP/1.1\r\n\r\n");
+	peer_not_waited(talk->peer, 600, is_second, &due);
+	assert_true(due);
+	peer_not_waited(talk->peer, 700, is_second, &due);
+	peer_closed(talk->peer, 900, PEER_GIVEN_UP, talk_call, talk);
+	assert_true(talk->last.given_up && talk->last.due);
+	assert_int_equal(talk->last.end_ns, 600);
+	SEND(talk, "GET /c HTTP/1.1\r\n\r\n");
+	peer_closed(talk->peer, 999, PEER_CLOSED, talk_call, talk);
+	assert_true(talk->last.failed && talk->last.due && !talk->last.given_up);
+	SEND(talk, "GET /d HTTP/1.1\r\n\r\n");
+	peer_gap(talk->peer, talk_call, talk);
+	assert_false(talk->last.due);
+	peer_free(talk->peer);
+	/* it is only ever told something */
+	talk = talk_to(0);
+	SEND(talk, "a line for the log\n");
+	SEND(talk, "another one\n");
+	peer_closed(talk->peer, 500, PEER_GIVEN_UP, talk_call, talk);
+	assert_true(talk->count && talk->last.given_up && !talk->last.due);
+	SEND(talk, "what time is it?\n");
+	RECEIVE(talk, "late\n");
+	SEND(talk, "and now?\n");
+	peer_closed(talk->peer, 500, PEER_GIVEN_UP, talk_call, talk);
+	assert_true(talk->last.given_up && talk->last.due);
+	peer_free(talk->peer);
 }
 
 static void test_gap(void **state)
@@ -568,7 +613,7 @@ static void test_bounds(void **state)
 		RECEIVE(talk, "HTTP/1.1 200 OK\r\n\r\n");
 	}
 	assert_int_equal(peer_dropped(talk->peer), 7);
-	peer_closed(talk->peer, 1, false, talk_call, talk);
+	peer_closed(talk->peer, 1, PEER_CLOSED, talk_call, talk);
 	assert_string_equal(talk->last.shape, SHAPE_OTHER);
 	peer_free(talk->peer);
 	shape_set_free(set);
@@ -595,6 +640,7 @@ int main(void)
 		cmocka_unit_test(test_unpaired),
 		cmocka_unit_test(test_learn),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_gap),
 		cmocka_unit_test(test_bounds),
 	};

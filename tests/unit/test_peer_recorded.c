@@ -183,7 +183,7 @@ static void replay(size_t index, size_t from, size_t head_limit, struct talk *ta
 	assert_non_null(talk->peer);
 	talk_recorded(talk, recorded[index].pieces + from, recorded[index].count - from,
 		      head_limit);
-	peer_closed(talk->peer, talk->now, false, talk_call, talk);
+	peer_closed(talk->peer, talk->now, PEER_CLOSED, talk_call, talk);
 }
 
 static void test_recorded(void **state)
