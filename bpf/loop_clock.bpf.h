@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How long a loop has been busy, and for whom. */
+/* How long a loop has been busy, and for whom.  Compiles for the host as well. */
 #ifndef LS_LOOP_CLOCK_BPF_H
 #define LS_LOOP_CLOCK_BPF_H
 
-#include "maps.bpf.h"
+#include "scratch.h"
 
 /* Time that the loop of a slot has spent in steps so far. */
 static __always_inline __u64 loop_clock(const struct loop_slot *slot, __u64 now)

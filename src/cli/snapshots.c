@@ -15,9 +15,9 @@
 #define SNAPSHOT_BUDGET_NS (5 * NS_PER_MS)
 #define SNAPSHOT_TASKS 2000
 #define SNAPSHOT_CHAIN 256
-/* One percent of a CPU; ten a second while that is too little for a moment only. */
+/* Less than one percent of a CPU; ten a second while that is too little for a moment only. */
 static const struct pace_limits snapshot_pace = {
-	.least_ns = 10 * NS_PER_MS, .share = 100, .most_ns = 100 * NS_PER_MS,
+	.least_ns = 10 * NS_PER_MS, .share = 125, .most_ns = 100 * NS_PER_MS,
 	.credit_ns = 100 * NS_PER_MS,
 };
 
