@@ -121,7 +121,10 @@ static int take_orphan(struct tracker *tracker, struct open_request *request,
 		request->pool_wait = orphan->pool_wait;
 	if (!error && !request->wait_seen_ns && orphan->wait_seen_ns) {
 		request->wait = orphan->wait;
-		request->wait_start_ns = orphan->wait_start_ns;
+		/* one that was only seen waiting began to when the request ran last */
+		request->wait_start_ns = !orphan->wait_from_ns && request->wait_from_ns
+						 ? request->wait_from_ns
+						 : orphan->wait_start_ns;
 		request->wait_seen_ns = orphan->wait_seen_ns;
 	}
 	if (request->worked_ns < orphan->worked_ns)

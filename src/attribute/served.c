@@ -327,7 +327,11 @@ static int send(struct served_io *it, const uint8_t *head)
 		return 0;
 	}
 	if (request) {
-		error = served_ran(it, request);
+		/* what it was seen to wait for before it was known ends now */
+		if (!request->started && it->activity)
+			error = request_join(it->tracker, request, it->activity);
+		if (!error)
+			error = served_ran(it, request);
 		send_more(request, it->io, it->event->time_ns);
 	}
 	http_send(&connection->out, &bytes, head_requests(connection, it->activity),

@@ -490,6 +490,40 @@ static void test_thread_says_nothing(void **state)
 	}
 }
 
+/* The same of one that nothing but that was known of, until it answered. */
+static void test_thread_of_an_orphan(void **state)
+{
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
+	struct request_wait wait = { .part = PART_thread_queue, .mark = 1,
+				     .in_thread = { 99, { "deps.py", "d", "d", 3 } } };
+	struct world *world = *state;
+
+	message(world, 2, ROLE_CLIENT, "*1\r\n$4\r\nINCR\r\n", 7, 103 * MS);
+	receive(world, 2, ROLE_CLIENT, ":1\r\n", 103 * MS, 104 * MS);
+	assert_int_equal(tracker_wait(world->tracker, &activity, &wait, 150 * MS), 0);
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	message(world, 1, ROLE_SERVER, OK "body", 7, 162 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].parts[PART_thread_run], 57 * MS);
+	assert_int_equal(world->requests[0].parts[PART_thread_queue], 0);
+}
+
+/* A request that is known by nothing but what it waits for, such as one behind a proxy. */
+static void test_wait_of_an_orphan(void **state)
+{
+	struct activity activity = { .pid = PID, .tid = TID, .request = 7 };
+	struct request_wait wait = { .part = PART_timer_wait, .mark = 1 };
+	struct world *world = *state;
+
+	receive(world, 1, ROLE_SERVER, GET, 100 * MS, 101 * MS);
+	assert_int_equal(tracker_wait(world->tracker, &activity, &wait, 120 * MS), 0);
+	assert_int_equal(tracker_wait(world->tracker, &activity, &wait, 150 * MS), 0);
+	world->step = 20;
+	message(world, 1, ROLE_SERVER, OK "body", 7, 202 * MS);
+	assert_int_equal(world->request_count, 1);
+	assert_int_equal(world->requests[0].parts[PART_timer_wait], 100 * MS);
+}
+
 /* Of more places than are kept it is not known where, but how often. */
 static void test_too_many_places(void **state)
 {
@@ -713,7 +747,8 @@ int main(void)
 		TEST(test_orphan_that_is_seen_again), TEST(test_refused),
 		TEST(test_behind_the_turns_of_others), TEST(test_wait_fills_its_gap),
 		TEST(test_too_many_places),
-		TEST(test_thread_says_nothing), TEST(test_gap), TEST(test_websocket),
+		TEST(test_thread_says_nothing), TEST(test_thread_of_an_orphan),
+		TEST(test_wait_of_an_orphan), TEST(test_gap), TEST(test_websocket),
 		TEST(test_messages_of_a_websocket), TEST(test_told_by_the_log),
 		TEST(test_told_by_nothing), TEST(test_no_http_is_counted),
 	};
