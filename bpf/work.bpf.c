@@ -68,12 +68,13 @@ __noinline int global_work_end(__u32 context, __u32 process, __u32 tid)
 	work = scratch_record(s, event_work);
 	record_begin(work, sizeof(*work), EVENT_WORK, s->io.now,
 		     bpf_get_current_pid_tgid() >> 32, tid);
-	/* a new thread has its first piece of work from the start */
-	work->start_ns = entry->work_ns;
+	/* one that did not wait for it had it at once; a new thread has its first from the start */
+	work->start_ns = entry->work_ns ? entry->work_ns : entry->worked_ns;
 	if (!work->start_ns)
 		work->start_ns = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(),
 					       start_time);
 	work->process = process;
+	work->waited = entry->work_ns != 0;
 	runtime = bpf_map_lookup_elem(&process_runtimes, &process);
 	slot = runtime ? loop_of(runtime->loop) : NULL;
 	if (slot) {
@@ -85,6 +86,7 @@ __noinline int global_work_end(__u32 context, __u32 process, __u32 tid)
 	if (!s->walk.host)
 		return 0; /* a loop woken for another reason */
 	entry->work_ns = 0;
+	entry->worked_ns = s->io.now;
 	global_callable_code(context, s->walk.subject);
 	work->function_code = s->walk.value;
 	global_request_find(context, 0);

@@ -316,7 +316,7 @@ struct event_work {
 	__u64 loop_seq;		/* and its step */
 	__u64 function_code;	/* code object of what it ran, or a callable; 0: not known */
 	__u32 process;
-	__u32 pad;
+	__u32 waited;		/* it slept until it got it; else start_ns may be too early */
 	struct request_record request;
 };
 

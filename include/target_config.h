@@ -183,7 +183,8 @@ struct thread_entry {
 	__u32 process;
 	__u64 seen_ns;	/* last LOOP_SEEN about it */
 	__u64 tstate;	/* PyThreadState, 0: not looked for yet */
-	__u64 work_ns;	/* when it got the work item it runs, 0: it waits for one */
+	__u64 work_ns;	/* when it got the work item it runs, 0: it did not wait for one */
+	__u64 worked_ns;	/* when it was done with the one before, 0: not known */
 };
 
 #define THREAD_NO_LOOP (-1)

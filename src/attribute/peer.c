@@ -64,21 +64,29 @@ static bool answers(const struct peer *peer)
 	return peer->answered || peer->protocol != PROTOCOL_UNKNOWN;
 }
 
+static bool is_unpaired(const struct peer *peer)
+{
+	return peer->unpaired || peer_protocol_of(peer->protocol)->unpaired;
+}
+
 static void give(const struct peer *peer, const struct peer_outstanding *item,
 		 const struct peer_sink *sink)
 {
 	struct peer_call call = item->call;
 
 	call.protocol = peer->protocol;
-	call.unpaired |= peer->unpaired || peer_protocol_of(peer->protocol)->unpaired;
+	call.unpaired |= is_unpaired(peer);
 	call.internal |= item->prepare && !call.error;
 	if (!call.commands)
 		call.commands = 1;
-	if (!item->answered) {
+	/* what the peer said once nobody waited for it was about something else */
+	if (!item->answered || (call.unpaired && item->over_ns && item->over_ns < call.reply_ns))
 		call.reply_ns = 0;
-		call.due = answers(peer) && !call.silent && call.end_ns >= call.sent_ns;
+	if (!call.reply_ns) {
 		if (item->over_ns && item->over_ns < call.end_ns)
 			call.end_ns = item->over_ns;
+		call.due = answers(peer) && !call.silent && call.end_ns >= call.sent_ns &&
+			   !item->answered;
 	}
 	call.sent_ns -= item->waited_ns;
 	if (sink->each)
@@ -197,6 +205,7 @@ static void go_on(struct peer *peer, struct peer_outstanding *item, const struct
 	bool trips = peer_protocol_of(peer->protocol)->round_trips;
 
 	call->bytes_sent += view->total;
+	item->over_ns = 0;
 	if (item->answered && trips) {
 		item->waited_ns += call->reply_ns - call->sent_ns;
 		item->answered = false;
@@ -252,6 +261,20 @@ static void view_of(struct peer *peer, const struct peer_data *data, bool receiv
 	memcpy(view->tail, kept, PEER_TAIL_BYTES);
 }
 
+/* What nothing proves to be answered, and nobody waits for, is over when somebody else sends. */
+static void leave_abandoned(struct peer *peer, struct peer_send *send,
+			    const struct peer_sink *sink)
+{
+	struct peer_outstanding *newest = peer_newest(peer);
+
+	if (!newest || !newest->over_ns || !send->token || newest->answered ||
+	    !is_unpaired(peer))
+		return;
+	newest->call.silent = true;
+	peer_finish(peer, peer->count - 1, sink);
+	send->begins = true;
+}
+
 int peer_sent(struct peer *peer, const struct peer_data *data, uint64_t token, peer_each each,
 	      void *context)
 {
@@ -274,6 +297,7 @@ int peer_sent(struct peer *peer, const struct peer_data *data, uint64_t token, p
 		peer->holding = false;
 		send.begins = false;
 	}
+	leave_abandoned(peer, &send, &sink);
 	if (send.begins || !peer->count) {
 		give_held(peer, &sink);
 		begin(peer, &view, &send, &sink);
@@ -370,7 +394,7 @@ void peer_not_waited(struct peer *peer, uint64_t now_ns, peer_is_one is_one, voi
 	for (size_t i = 0; i < peer->count; i++) {
 		struct peer_outstanding *item = &peer->items[i];
 
-		item->call.due = answers(peer);
+		item->call.due = answers(peer) && !is_unpaired(peer);
 		if (!item->answered && !item->over_ns && is_one(context, &item->call))
 			item->over_ns = now_ns;
 	}

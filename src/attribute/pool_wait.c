@@ -25,6 +25,13 @@ uint64_t pool_wait_known_until(const struct open_request *request)
 	return wait->look.pool ? wait->seen_ns : wait->before_ns;
 }
 
+uint64_t pool_wait_queued_until(const struct open_request *request)
+{
+	const struct open_pool_wait *wait = &request->pool_wait;
+
+	return wait->look.pool && !wait->look.thread ? wait->seen_ns : 0;
+}
+
 void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64_t end,
 		   bool ongoing)
 {

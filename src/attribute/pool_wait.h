@@ -75,6 +75,9 @@ void pool_wait_used(struct open_request *request);
 /* It was last known to wait for a pool at that time, 0: it never was. */
 uint64_t pool_wait_known_until(const struct open_request *request);
 
+/* The same, if it still goes on and it is no thread of its that waits. */
+uint64_t pool_wait_queued_until(const struct open_request *request);
+
 /* It is over, if there is one. */
 void pool_wait_end(struct tracker *tracker, struct open_request *request, uint64_t end_ns,
 		   bool ongoing);

@@ -99,38 +99,39 @@ struct open_request *request_of(struct tracker *tracker, const struct activity *
 	return request;
 }
 
-/* Moves what an orphan knows to the request it turned out to be. */
+/*
+ * Moves what an orphan knows to the request it turned out to be.  All of that is known by
+ * identity: the request has none yet, and nothing of it.
+ */
 static int take_orphan(struct tracker *tracker, struct open_request *request,
 		       struct open_request *orphan)
 {
 	int error = timeline_merge(&request->timeline, &orphan->timeline);
 
-	if (!error && !request->site_count) {
-		request->sites = orphan->sites;
-		request->site_count = orphan->site_count;
-		request->site_capacity = orphan->site_capacity;
-		orphan->sites = NULL;
+	/* what it was only ever seen to wait for it began to when the request ran last */
+	if (!orphan->wait_from_ns && request->wait_from_ns) {
+		if (orphan->wait_seen_ns)
+			orphan->wait_start_ns = request->wait_from_ns;
+		if (orphan->pool_wait.look.pool)
+			orphan->pool_wait.start_ns = request->wait_from_ns;
 	}
-	if (!error && !request->callables.count) {
-		request->callables.items = orphan->callables.items;
-		request->callables.count = orphan->callables.count;
-		request->callables.capacity = orphan->callables.capacity;
-		orphan->callables.items = NULL;
-	}
-	if (!error && !request->pool_wait.look.pool)
-		request->pool_wait = orphan->pool_wait;
-	if (!error && !request->wait_seen_ns && orphan->wait_seen_ns) {
-		request->wait = orphan->wait;
-		/* one that was only seen waiting began to when the request ran last */
-		request->wait_start_ns = !orphan->wait_from_ns && request->wait_from_ns
-						 ? request->wait_from_ns
-						 : orphan->wait_start_ns;
-		request->wait_seen_ns = orphan->wait_seen_ns;
-	}
-	if (request->worked_ns < orphan->worked_ns)
-		request->worked_ns = orphan->worked_ns;
-	if (!request->in_thread.code)
-		request->in_thread = orphan->in_thread;
+	if (request->wait_from_ns < orphan->wait_from_ns)
+		request->wait_from_ns = orphan->wait_from_ns;
+	request->wait = orphan->wait;
+	request->wait_start_ns = orphan->wait_start_ns;
+	request->wait_seen_ns = orphan->wait_seen_ns;
+	request->in_thread = orphan->in_thread;
+	request->worked_ns = orphan->worked_ns;
+	request->pool_wait = orphan->pool_wait;
+	request->thread_waits = orphan->thread_waits;
+	memcpy(request->peers, orphan->peers, sizeof(request->peers));
+	request->peer_count = orphan->peer_count;
+	request->sites = orphan->sites;
+	request->site_count = orphan->site_count;
+	request->site_capacity = orphan->site_capacity;
+	request->callables = orphan->callables;
+	orphan->sites = NULL;
+	orphan->callables.items = NULL;
 	request_drop(tracker, orphan);
 	return error;
 }

@@ -155,7 +155,10 @@ static int work_done(struct tracker *tracker, const struct event_work *work,
 		start = pool_wait_known_until(request) > request->start_ns
 				? pool_wait_known_until(request)
 				: request->start_ns;
-	/* the thread may have told nobody about the piece before, which was somebody else's */
+	/* it may have told nobody of a piece before, while this one was seen to wait for it */
+	if (!work->waited && start < pool_wait_queued_until(request))
+		start = pool_wait_queued_until(request);
+	/* or that may have been of this request */
 	if (start < request->worked_ns && request->worked_ns < work->header.time_ns)
 		start = request->worked_ns;
 	if (is_left(request, activity->code, start, work->header.time_ns)) {

@@ -568,6 +568,51 @@ static void test_given_up(void **state)
 	peer_free(talk->peer);
 }
 
+static bool is_any(void *context, const struct peer_call *call)
+{
+	(void)context;
+	return call->token != 0;
+}
+
+/* A peer that talks by itself, on a connection where nothing tells what it talks about. */
+static void test_not_waited(void **state)
+{
+	struct talk *talk = talk_to(0);
+
+	(void)state;
+	SEND(talk, "hello\n");
+	RECEIVE(talk, "still here\n");
+	SEND(talk, "a line\n");
+	peer_not_waited(talk->peer, talk->now, is_any, NULL);
+	talk->now += 100;
+	RECEIVE(talk, "still here\n");
+	peer_closed(talk->peer, talk->now, PEER_CLOSED, talk_call, talk);
+	assert_int_equal(talk->last.reply_ns, 0);
+	assert_false(talk->last.due);
+	/* each of several of them is one, and none of them is answered */
+	for (int i = 0; i < 3; i++) {
+		SEND(talk, "a line\n");
+		peer_not_waited(talk->peer, talk->now, is_any, NULL);
+		talk->now += 100;
+	}
+	assert_true(talk->last.silent);
+	RECEIVE(talk, "still here\n");
+	peer_closed(talk->peer, talk->now, PEER_CLOSED, talk_call, talk);
+	assert_int_equal(talk->count, 5);
+	assert_int_equal(talk->last.reply_ns, 0);
+	peer_free(talk->peer);
+	/* one that goes on with the next request is waited for again */
+	talk = talk_to(0);
+	SEND(talk, "POST /a HTTP/1.1\r\ncontent-length: 4\r\n\r\nab");
+	peer_not_waited(talk->peer, talk->now, is_any, NULL);
+	talk->now += 100;
+	SEND(talk, "cd");
+	peer_closed(talk->peer, talk->now + 50, PEER_GIVEN_UP, talk_call, talk);
+	assert_true(talk->last.due);
+	assert_true(talk->last.end_ns > talk->last.sent_ns);
+	peer_free(talk->peer);
+}
+
 static void test_gap(void **state)
 {
 	static const char start[] = "1 no reply: 1 unpaired select ?\n2 wait 1: 1 select ?\n"
@@ -641,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_learn),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_given_up),
+		cmocka_unit_test(test_not_waited),
 		cmocka_unit_test(test_gap),
 		cmocka_unit_test(test_bounds),
 	};
