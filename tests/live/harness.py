@@ -192,6 +192,13 @@ def sleeps_in(pid, tid=None):
     return None if number == "running" else number
 
 
+def stolen_ms():
+    """Time that the hypervisor kept from this machine's CPUs so far."""
+    with open("/proc/stat") as stat:
+        ticks = int(stat.readline().split()[8])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 class Service:
     """An application of services/ under uvicorn, from the first answer to its end.
 

@@ -8,9 +8,22 @@ import asyncio
 import itertools
 import time
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from harness import Connection, Service, cpu_hogs, drive, get, length_ms, loading, thread_stat
+from harness import (
+    Connection,
+    Service,
+    cpu_hogs,
+    drive,
+    get,
+    length_ms,
+    loading,
+    stolen_ms,
+    thread_stat,
+    wait_until,
+)
 from services.routes20 import ROUTES
 
 PING_PAUSE_S = 0.005
@@ -18,24 +31,56 @@ PING_PAUSE_S = 0.005
 SLACK_MS = 25
 
 
-async def _delay(service, path):
-    """Send a request, and meanwhile /ping: its answer, and the longest ping in ms."""
+@dataclass
+class Pings:
+    """When each of the pings during a request was sent and answered, in ns."""
+
+    times: list
+    kept_ms: float
+
+    @property
+    def late_ms(self):
+        """Of the one that took longest: what the machine's being busy does not explain."""
+        return max(answered - sent for sent, answered in self.times) / 1e6 - self.kept_ms
+
+    def held(self, start_ns, end_ns):
+        """Whether the loop was: some waited for its end, and none was answered before."""
+        during = [end for sent, end in self.times if start_ns <= sent < end_ns]
+        around = [end for sent, end in self.times if sent < start_ns and end >= end_ns]
+        return bool(during + around) and all(end >= end_ns for end in during)
+
+
+def kept_ms(service):
+    """Time that the loop and this thread, their pings' sender, were kept from a CPU so far.
+
+    Nothing that holds the loop adds to it.
+    """
+    threads = (f"/proc/{service.pid}/task/{service.pid}", "/proc/thread-self")
+    delays = [int(Path(thread, "schedstat").read_text().split()[1]) for thread in threads]
+    return sum(delays) / 1e6 + stolen_ms()
+
+
+async def _pinged(service, path):
+    """Send a request, and meanwhile /ping: its answer, and the times of the pings."""
     pings, request = Connection(service.port), Connection(service.port)
     await pings.request("GET", "/ping")
     running = asyncio.create_task(request.request("GET", path))
-    longest = 0.0
+    times = []
     while not running.done():
-        longest = max(longest, (await pings.request("GET", "/ping")).seconds * 1e3)
+        sent = time.monotonic_ns()
+        await pings.request("GET", "/ping")
+        times.append((sent, time.monotonic_ns()))
         await asyncio.sleep(PING_PAUSE_S)
     pings.close()
     request.close()
-    return await running, longest
+    return await running, times
 
 
-def delay(service, path):
-    answer, longest = asyncio.run(_delay(service, path))
+def pinged(service, path):
+    before = kept_ms(service)
+    answer, times = asyncio.run(_pinged(service, path))
     assert answer.status == 200, service.output
-    return longest
+    return Pings(times, kept_ms(service) - before)
 
 
 #: route, path, kind, path of the twin, for how long the loop is held (ms): of what another
@@ -49,8 +94,8 @@ STALLS = [
     ("GET /collect", "/collect", "gc_pause", "/collect-young", 30),
     ("GET /lock/{ms}", "/lock/120", "lock_wait", "/lock-thread/120", 100),
     ("GET /connect/{ms}", "/connect/120", "blocking_call", None, 100),
-    ("GET /recv/{ms}", "/recv/120", "blocking_call", "/recv-async/120", 120),
-    ("GET /recv-timeout/{ms}", "/recv-timeout/120", "blocking_call", "/recv-async/120", 120),
+    ("GET /recv/{ms}", "/recv/120", "blocking_call", "/recv-async/120", 100),
+    ("GET /recv-timeout/{ms}", "/recv-timeout/120", "blocking_call", "/recv-async/120", 100),
     ("GET /epoll/{ms}", "/epoll/120", "blocking_call", "/epoll-thread/120", 120),
     (
         "GET /epoll-sliced/{slices}/{ms}",
@@ -78,21 +123,25 @@ def stalls(loop):
 
 def test_each_stall_holds_the_loop_and_its_twin_does_not(stalls):
     for route, path, kind, twin, least_ms in STALLS:
-        held = delay(stalls, path)
+        pings = pinged(stalls, path)
         lines = stalls.truth(kind, route)
         assert lines, path
-        assert lines[-1]["tid"] == stalls.pid, path
-        length = length_ms(lines[-1])
-        assert length >= least_ms - 1, path
-        # A ping that came just before or just after the block was quick.
-        assert held >= length - 2 * PING_PAUSE_S * 1e3 - 2, path
+        line = lines[-1]
+        assert line["tid"] == stalls.pid, path
+        assert pings.held(line["start_ns"], line["end_ns"]), path
         if kind == "cpu_stall":
-            assert lines[-1]["cpu_ns"] / 1e6 >= 0.9 * length, path
-        elif kind != "gc_pause":
-            assert lines[-1]["cpu_ns"] / 1e6 <= 0.2 * length, path
+            # A hypervisor takes time from its length only.
+            assert line["cpu_ns"] / 1e6 >= 0.9 * least_ms, path
+        elif kind == "gc_pause":
+            assert length_ms(line) >= least_ms - 1, path
+        else:
+            # Others go on while it waits for a CPU, which is no part of its length.
+            wall = (line["end_ns"] - line["start_ns"]) / 1e6
+            assert wall >= least_ms - 1, path
+            assert line["cpu_ns"] / 1e6 <= 0.2 * wall, path
         if twin is not None:
             before = len(stalls.truth())
-            assert delay(stalls, twin) <= max(SLACK_MS, least_ms / 4), twin
+            assert pinged(stalls, twin).late_ms <= max(SLACK_MS, least_ms / 4), twin
             assert len(stalls.truth()) == before, twin
 
 
@@ -104,13 +153,15 @@ def test_parts_of_a_request_add_up(stalls):
 
 
 def test_the_log_pipe_holds_the_loop(stalls):
-    held = delay(stalls, "/log/20")
+    pings = pinged(stalls, "/log/20")
     lines = stalls.truth("log_backpressure")
     assert len(lines) == 20
-    # The pipe takes the first four lines; each of the others waits for the reader.
-    assert sum(map(length_ms, lines)) >= 120
-    assert held >= 100
-    assert delay(stalls, "/log-queued/20") <= SLACK_MS
+    # The pipe takes the first four lines; the others wait for the reader, whose pace it is
+    # whoever else has the CPU.
+    began, ended = lines[0]["start_ns"], lines[-1]["end_ns"]
+    assert ended - began >= 120e6
+    assert pings.held(began, ended)
+    assert pinged(stalls, "/log-queued/20").late_ms <= SLACK_MS
     assert len(stalls.truth("log_backpressure")) == 20
 
 
@@ -120,10 +171,10 @@ def test_a_vfork_is_among_the_subprocess_calls(stalls):
 
 
 def test_work_of_no_request(stalls):
-    answer = get(stalls, "/spawn/60")
-    assert answer.seconds < 0.06
-    time.sleep(0.3)
-    (line,) = stalls.truth("blocking_call")
+    get(stalls, "/spawn/60")
+    answered = time.monotonic_ns()
+    (line,) = wait_until(lambda: stalls.truth("blocking_call"), 5, "its work")
+    assert answered < line["end_ns"]
     assert line["route"] is None
     assert length_ms(line) >= 60
 
@@ -154,16 +205,16 @@ def test_threads_keep_the_gil_from_the_loop(stalls):
 
 def test_small_callbacks_fill_the_loop(loop):
     with Service("saturated:app", loop=loop) as service:
-        held = delay(service, "/burst/5000/2")
+        pings = pinged(service, "/burst/5000/2")
         bursts = service.truth("loop_saturated")
         assert len(bursts) == 2
         for line in bursts:
             assert line["callbacks"] == 5000
             length = (line["end_ns"] - line["start_ns"]) / 1e6
             assert length >= 25
-            assert line["longest_ns"] / 1e6 < 20
-            assert held >= length / 2
-        assert delay(service, "/spread/5000/1") <= SLACK_MS
+            assert line["longest_ns"] / 1e6 < 20 + pings.kept_ms
+            assert pings.held(line["start_ns"], line["end_ns"])
+        assert pinged(service, "/spread/5000/1").late_ms <= SLACK_MS
         (spread,) = service.truth("healthy")
         assert spread["callbacks"] == 5000
         assert get(service, "/ping").status == 200
@@ -172,7 +223,7 @@ def test_small_callbacks_fill_the_loop(loop):
 def test_pages_come_from_the_disk(loop):
     with Service("pagefault:app", loop=loop) as service:
         before = thread_stat(service.pid, "majflt")
-        held = delay(service, "/fault/2000")
+        pings = pinged(service, "/fault/2000")
         (line,) = service.truth("page_fault")
         assert line["tid"] == service.pid
         assert line["major_faults"] >= 100
@@ -181,15 +232,15 @@ def test_pages_come_from_the_disk(loop):
         assert length >= 20
         # Off the CPU, and held in one piece.
         assert length - line["cpu_ns"] / 1e6 >= 10
-        assert held >= length / 2
+        assert pings.held(line["start_ns"], line["end_ns"])
 
         before = thread_stat(service.pid, "majflt")
-        calm = delay(service, "/fault-thread/2000")
+        pings = pinged(service, "/fault-thread/2000")
         (line,) = service.truth("healthy")
         assert line["tid"] != service.pid
         assert line["major_faults"] >= 100
         assert thread_stat(service.pid, "majflt") - before <= 5
-        assert calm <= max(SLACK_MS, length / 4)
+        assert pings.late_ms <= max(SLACK_MS, length / 4)
 
 
 def test_hogs_take_the_cpu(loop):
@@ -203,7 +254,7 @@ def test_hogs_take_the_cpu(loop):
     assert len(starved) == len(alone) == 20
     assert sum(line["run_delay_ns"] for line in starved) >= 40e6
     # Its own work has not become more.
-    assert max(length_ms(line) for line in starved) < 30
+    assert max(line["cpu_ns"] for line in starved) < 30e6
 
 
 def test_every_response_tells_its_route(loop):
@@ -230,8 +281,9 @@ def test_load_runs_beside_the_test(stalls):
 
 def test_every_interpreter_runs_the_services(interpreter, loop):
     with Service("stalls:app", loop=loop, interpreter=interpreter) as service:
-        assert delay(service, "/sleep/60") >= 45
+        pings = pinged(service, "/sleep/60")
         (line,) = service.truth("blocking_call")
+        assert pings.held(line["start_ns"], line["end_ns"])
         assert line["pid"] == service.pid
         assert line["file"] == f"{service.sources}/stalls.py"
         assert length_ms(line) >= 60
