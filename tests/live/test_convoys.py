@@ -43,6 +43,7 @@ def run_of(service, paths, callers=CALLERS):
     drive(service, paths, concurrency=1)
     with attached(service) as run:
         drive(service, paths * (REQUESTS // len(paths)), concurrency=callers)
+    run.longest_ms = get(service, "/longest").json()
     run.found = [f for f in run.report["findings"] if f["kind"] != "cpu_starvation"]
     return run
 
@@ -68,7 +69,8 @@ def check(run, name):
     (holder,) = pool["holders"]
     assert (holder["route"], holder["method"]) == (holds, "GET")
     assert holder["call_site"]["line"] == line_of(f"{name} held")
-    assert 0 < holder["since_ms"] <= HELD_MS + 10
+    # A loop that wakes up late holds it for longer.
+    assert 0 < holder["since_ms"] <= max(HELD_MS, run.longest_ms) + 10
     (route,) = [row for row in run.report["routes"] if row["route"] == waits]
     assert route["time_ms"]["pool_wait"] > sum(route["time_ms"].values()) / 3
     verdicts = [v for v in run.report["verdicts"] if v["verdict"] == "pool_exhausted"]

@@ -6,6 +6,8 @@ its holder is at while others wait.
 """
 
 import asyncio
+import contextlib
+import time
 
 import anyio
 from fastapi import FastAPI
@@ -16,8 +18,17 @@ AFTER_S = 0.06
 class Locks:
     """Made below the loop that uses them: by the first request."""
 
+    longest_s = 0.0
+
 
 app = FastAPI(openapi_url=None)
+
+
+@contextlib.contextmanager
+def timed():
+    began = time.monotonic()
+    yield
+    Locks.longest_s = max(Locks.longest_s, time.monotonic() - began)
 
 
 @app.get("/ping")
@@ -30,16 +41,25 @@ async def ping():
     return {}
 
 
+@app.get("/longest")
+async def longest():
+    """For how many ms one of them was held at most, since somebody asked."""
+    longest_s, Locks.longest_s = Locks.longest_s, 0.0
+    return longest_s * 1e3
+
+
 @app.get("/plain/{ms}")
 async def plain(ms: int):
     async with Locks.plain:  # plain
-        await asyncio.sleep(ms / 1e3)  # plain held
+        with timed():
+            await asyncio.sleep(ms / 1e3)  # plain held
     # It holds nothing any more, and is seen here as often.
     await asyncio.sleep(AFTER_S)
 
 
 async def update(ms):
-    await asyncio.sleep(ms / 1e3)  # rebuilt held
+    with timed():
+        await asyncio.sleep(ms / 1e3)  # rebuilt held
 
 
 @app.get("/rebuild/{ms}")
@@ -57,13 +77,15 @@ async def rebuilt():
 @app.get("/condition/{ms}")
 async def condition(ms: int):
     async with Locks.condition:  # condition
-        await asyncio.sleep(ms / 1e3)  # condition held
+        with timed():
+            await asyncio.sleep(ms / 1e3)  # condition held
 
 
 @app.get("/anyio/{ms}")
 async def of_anyio(ms: int):
     async with Locks.anyio:  # anyio
-        await asyncio.sleep(ms / 1e3)  # anyio held
+        with timed():
+            await asyncio.sleep(ms / 1e3)  # anyio held
 
 
 # ---- healthy ----------------------------------------------------------------------
