@@ -2,10 +2,13 @@
 """`Depends` callables and middleware: how often, how long, and which of them is slow."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
 
 import pytest
-from harness import LOOPS, SERVICES, Connection, Service, attached, drive, get
+from harness import LOOPS, SERVICES, Connection, Service, attached, drive, get, stolen_ms
 from kinds import brief
 
 TIMES = 3
@@ -48,20 +51,41 @@ HEALTHY = ["/four/cached", "/quick", "/behind/plain", "/behind/based", "/behind/
 PATHS = [slow.path for slow in SLOWS] + ["/four/new"] + HEALTHY
 
 
-def close(found, expected):
-    return abs(found - expected) <= max(SLACK_MS, SLACK_SHARE * expected)
+def close(found, expected, took):
+    """What of three that is in the middle: a service may be late, as its answers tell."""
+    slack = max(SLACK_MS, SLACK_SHARE * expected)
+    return expected - slack <= found["p50"] <= expected + slack + max(took) - min(took)
 
 
 async def wait_for_token(service):
-    """A sync dependency of a request whose turn for the only thread comes late."""
+    """A sync dependency of a request whose turn for the only thread comes late.
+
+    Bounds of how long it waits, each the mean of all, in ms.
+    """
     taking, wanting = Connection(service.port), Connection(service.port)
+    await taking.open()
+    await wanting.open()
+    least, most = [], []
+
+    async def take():
+        await taking.request("GET", "/token/taken")
+        return time.monotonic()
+
     for _ in range(TIMES):
-        taken = asyncio.create_task(taking.request("GET", "/token/taken"))
+        began = time.monotonic()
+        taken = asyncio.create_task(take())
         await asyncio.sleep(0.02)
+        wanted = time.monotonic()
         await wanting.request("GET", "/token/wanted")
-        await taken
+        least.append(SLOW_MS - (wanted - began) * 1e3)
+        most.append((await taken - wanted) * 1e3)
     taking.close()
     wanting.close()
+    return mean(least), mean(most)
+
+
+def run_delay_ms(pid):
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
 
 
 @pytest.fixture(scope="module", params=LOOPS)
@@ -70,9 +94,17 @@ def run(request):
         drive(service, PATHS, concurrency=1)
         get(service, "/threads/1")
         with attached(service) as run:
-            drive(service, PATHS * TIMES, concurrency=1)
-            asyncio.run(wait_for_token(service))
+            kept = -run_delay_ms(run.pid) - stolen_ms()
+            answers = drive(service, PATHS * TIMES, concurrency=1)
+            run.waited_ms = asyncio.run(wait_for_token(service))
+            kept += run_delay_ms(run.pid) + stolen_ms()
         assert run.status == 0, run.stderr
+        run.took = {path: [] for path in PATHS}
+        for path, answer in zip(PATHS * TIMES, answers, strict=True):
+            run.took[path].append(answer.seconds * 1e3)
+        # What is short lasts until the next look, which is late when loopscope has no CPU.
+        # What its request sleeps is never in it.
+        run.short_ms = min(SLACK_MS + kept, SLOW_MS / 4)
         yield run
 
 
@@ -89,17 +121,20 @@ def test_slow_callable(run, slow):
     row = injected(run, slow.path)[slow.callable]
     assert (row["method"], row["calls"], row["calls_per_request"]) == ("GET", TIMES, 1)
     assert row["sampled"] is not slow.threaded
+    took = run.took[slow.path]
     for times in (row["time_ms"], row["own_ms"]):
         assert times["count"] == TIMES
-        assert close(times["min"], SLOW_MS)
-        assert close(times["max"], SLOW_MS)
+        assert close(times, SLOW_MS, took)
+        # Two looks tell one of them, and either may be late.
+        assert SLOW_MS / 2 <= times["min"]
+        assert times["max"] <= max(took) + run.short_ms
     (finding,) = run.findings("slow_di_dependency", slow.path)
     culprit = finding["culprit"]
     assert (culprit["file"], culprit["qualname"]) == (str(SOURCE), slow.qualname)
     assert culprit["line"] == slow.line
     assert finding["detail"] == f"injected.{slow.callable}"
     assert finding["count"] == finding["requests"] == TIMES
-    assert close(finding["duration_ms"]["p50"], SLOW_MS)
+    assert close(finding["duration_ms"], SLOW_MS, took)
     assert finding["evidence"] == ("exact" if slow.threaded else "sampled")
     assert finding["blocks_loop"] is False
 
@@ -118,8 +153,9 @@ def test_with_and_without_what_is_below(run):
     found = injected(run, "/nested")
     assert sorted(found) == ["inner", "outer"]
     outer = found["outer"]
-    assert close(outer["own_ms"]["mean"], SLOW_MS / 4)
-    assert close(outer["time_ms"]["mean"], SLOW_MS * 5 / 4)
+    took = run.took["/nested"]
+    assert close(outer["own_ms"], SLOW_MS / 4, took)
+    assert close(outer["time_ms"], SLOW_MS * 5 / 4, took)
     assert outer["calls_per_request"] == 1
 
 
@@ -128,7 +164,8 @@ def test_executed_four_times(run):
     assert {name.rsplit(".", 1)[-1] for name in found} == {"user", "one", "two", "three"}
     user = found["user"]
     assert (user["calls"], user["calls_per_request"]) == (4 * TIMES, 4)
-    assert close(user["own_ms"]["mean"], 30)
+    took = run.took["/four/new"]
+    assert close(user["own_ms"], 30, took)
     (finding,) = run.findings("n_plus_one")
     assert finding["route"] == "/four/new"
     assert finding["detail"] == "injected.user"
@@ -137,13 +174,13 @@ def test_executed_four_times(run):
     assert finding["calls_per_request"] == 4
     assert finding["calls"] == 4 * TIMES
     assert finding["count"] == finding["requests"] == TIMES
-    assert close(finding["duration_ms"]["p50"], 120)
+    assert close(finding["duration_ms"], 120, took)
 
 
 def test_cached_is_executed_once(run):
     found = injected(run, "/four/cached")
     assert (found["user"]["calls"], found["user"]["calls_per_request"]) == (TIMES, 1)
-    assert close(found["user"]["own_ms"]["mean"], 30)
+    assert close(found["user"]["own_ms"], 30, run.took["/four/cached"])
 
 
 def test_endpoint_is_not_its_dependency(run):
@@ -151,16 +188,16 @@ def test_endpoint_is_not_its_dependency(run):
     assert sorted(found) == ["kept_open", "quick", "quick_in_thread"]
     for row in found.values():
         assert row["calls_per_request"] == 1
-        assert row["time_ms"]["max"] is None or row["time_ms"]["max"] <= SLACK_MS
+        assert row["time_ms"]["max"] is None or row["time_ms"]["max"] <= run.short_ms
 
 
 def test_waiting_for_a_thread_is_not_the_callable(run):
     (row,) = injected(run, "/token/wanted").values()
     assert row["calls"] == TIMES
-    assert row["own_ms"]["max"] <= SLACK_MS
+    assert row["own_ms"]["max"] <= run.short_ms
     (route,) = [route for route in run.report["routes"] if route["route"] == "/token/wanted"]
-    # it comes 20 ms after the one that has the thread
-    assert close(route["time_ms"]["thread_queue"] / TIMES, SLOW_MS - 20)
+    least, most = run.waited_ms
+    assert least - SLACK_MS <= route["time_ms"]["thread_queue"] / TIMES <= most + SLACK_MS
 
 
 @pytest.mark.parametrize(
@@ -172,12 +209,12 @@ def test_middleware_that_waits(run, path, name):
     row = found.pop(name)
     assert row["calls"] == TIMES
     assert row["time_ms"]["count"] == TIMES
-    assert close(row["time_ms"]["p50"], 100)
+    assert close(row["time_ms"], 100, run.took[path])
     for other in found.values():
-        assert other["time_ms"]["max"] <= SLACK_MS
+        assert other["time_ms"]["max"] <= run.short_ms
 
 
 def test_middleware_that_does_not(run):
     for row in run.report["middleware"]:
         if row["route"] not in ("/behind/plain", "/behind/based"):
-            assert row["time_ms"]["max"] <= SLACK_MS, row
+            assert row["time_ms"]["max"] <= run.short_ms, row
