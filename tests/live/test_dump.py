@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from harness import (
     Service,
     end,
     get,
-    loading,
     loopscope,
     sleeps_in,
     thread_stat,
     wait_until,
 )
+from test_hang import send
 
 #: Each thread is held in a way of its own; the main thread tells its stack and waits.
 PROGRAM = """
@@ -47,9 +48,20 @@ for target in (sleeps, reads, locks):
     threading.Thread(target=target, name=target.__name__, daemon=True).start()
 pool = ThreadPoolExecutor(1, thread_name_prefix="pool")
 pool.submit(int).result()
+
+def look():
+    for thread in threading.enumerate()[1:]:
+        for name in ("syscall", "schedstat"):
+            with open(f"/proc/self/task/{thread.native_id}/{name}") as file:
+                yield file.read()
+
+# At rest: off its CPU, and not for the GIL, for which it would look every 5 ms.
+before, now = None, list(look())
+while now != before or any(text.startswith("running") for text in now):
+    time.sleep(0.05)
+    before, now = now, list(look())
 for number in range(BURNING):
     threading.Thread(target=burns, name=f"burns-{number}", daemon=True).start()
-time.sleep(0.2)
 stacks = {}
 names = {thread.ident: thread.native_id for thread in threading.enumerate()}
 for ident, frame in sys._current_frames().items():
@@ -154,14 +166,20 @@ def test_a_service(loop):
     with Service("stalls:app", loop=loop) as service:
         get(service, "/sleep-thread/1")
         wait_until(lambda: service_call(service) == "epoll_wait", 5, "its rest")
-        main = main_thread(dump(service.pid), service)
-        assert main["state"] == "idle"
+
+        def at_rest():
+            """Its main thread's; a server looks every 100 ms whether it should end."""
+            main = main_thread(dump(service.pid), service)
+            return main if main["state"] == "idle" else None
+
+        main = wait_until(at_rest, 10, "a look between two of its own")
         assert main["syscall"].startswith("epoll_")
         assert (main["task"], main["route"], main["method"]) == (None, None, None)
-        with loading(service, iter(["/sleep/1000"]), concurrency=1):
+        with closing(send(service, "GET", "/sleep/60000")):
             wait_until(lambda: service_call(service) == "clock_nanosleep", 5, "its sleep")
             said = dump(service.pid)
             text = loopscope("dump", "--port", service.port).stdout
+        service.process.kill()
         (target,) = said["targets"]
         assert target["loop"] == loop
         assert target["server"].startswith("uvicorn ")
@@ -180,10 +198,12 @@ def service_call(service):
 
 
 def test_a_running_loop():
-    with Service("stalls:app") as service, loading(service, iter(["/burn/1000"]), concurrency=1):
+    with Service("stalls:app") as service:
         before = thread_stat(service.pid, "utime")
-        wait_until(lambda: thread_stat(service.pid, "utime") > before + 5, 5, "its work")
-        main = main_thread(dump(service.pid), service)
+        with closing(send(service, "GET", "/burn/60000")):
+            wait_until(lambda: thread_stat(service.pid, "utime") > before + 5, 5, "its work")
+            main = main_thread(dump(service.pid), service)
+        service.process.kill()
         assert main["state"] in ("running", "runnable")
         assert main["syscall"] is None
         assert (main["method"], main["route"]) == ("GET", "/burn/{ms}")
@@ -215,6 +235,11 @@ def test_a_stack_that_changes_is_marked(tmp_path):
 
 def test_workers_are_dumped_too():
     with Service("stalls:app", arguments=("--workers", 2)) as service:
-        targets = dump(service.pid)["targets"]
-        assert targets[0]["pid"] == service.pid
-        assert len([target for target in targets if target["loop"]]) == 2
+
+        def with_loops():
+            targets = dump(service.pid)["targets"]
+            assert targets[0]["pid"] == service.pid
+            return sum(bool(target["loop"]) for target in targets) == 2
+
+        # One of them is enough to answer.
+        wait_until(with_loops, 20, "both workers")
