@@ -11,6 +11,10 @@ from harness import attached
 from test_requests import adds_up
 from venvs import SERVERS, rows_of
 
+HELD_MS, TIMER_MS = 160, 400
+#: What a task waits for is told by looks, which are so far apart at most.
+LOOK_MS = 100
+
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
@@ -38,9 +42,9 @@ def test_behind_a_unix_socket(server):
     """Nothing tells when a request arrived: what is read is timed from then on, and said so."""
     paths = {
         "GET /items": ("/items", None),
-        "GET /sleep/{ms}": ("/sleep/160", "timer_wait"),
-        "GET /burn/{ms}": ("/burn/160", "loop_cpu"),
-        "GET /block/{ms}": ("/block/160", "loop_blocked"),
+        "GET /sleep/{ms}": (f"/sleep/{TIMER_MS}", "timer_wait"),
+        "GET /burn/{ms}": (f"/burn/{HELD_MS}", "loop_cpu"),
+        "GET /block/{ms}": (f"/block/{HELD_MS}", "loop_blocked"),
     }
     # It writes where no frame tells for whom, and there is no client's port that would.
     known = server.packages != "uvloop-0.21"
@@ -63,6 +67,8 @@ def test_behind_a_unix_socket(server):
         assert row["latency_ms"]["max"] <= max(took[name])
         adds_up(name, row)
         if part:
-            assert row["latency_ms"]["min"] >= 159
+            ms = TIMER_MS if part == "timer_wait" else HELD_MS
+            assert row["latency_ms"]["min"] >= ms - 1
+            least = ms - LOOK_MS if part == "timer_wait" else 0.7 * ms
             part = part if known else "other_wait"
-            assert row["time_ms"][part] >= 0.7 * 3 * 160, (name, row["time_ms"])
+            assert row["time_ms"][part] >= 3 * least, (name, row["time_ms"])
