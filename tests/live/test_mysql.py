@@ -92,4 +92,5 @@ def test_findings(run):
     [many] = run.findings("n_plus_one")
     check_site("aiomysql many", many["culprit"])
     assert many["calls_per_request"] == MANY
-    assert len(run.report["findings"]) == 2
+    kinds = {finding["kind"] for finding in run.report["findings"]}
+    assert kinds - {"cpu_starvation"} == {"slow_dependency", "n_plus_one"}
