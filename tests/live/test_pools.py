@@ -100,7 +100,9 @@ def test_an_empty_pool(service, name):
     assert said["size"] == said["in_use"] == SIZE
     (pool,) = [pool for pool in run.report["pools"] if pool["kind"] == kind]
     assert (pool["size"], pool["in_use_max"]) == (SIZE, SIZE)
-    assert WAITING <= pool["waiters_max"] <= said["waiting"]
+    # Its samples may miss those that come before a thread takes the first ones.
+    most = max(said["waiting"], CALLERS if kind == "executor" else 0)
+    assert WAITING <= pool["waiters_max"] <= most
     assert pool["name"] == NAMES.get(name, pool["name"])
     assert pool["name"]
     findings = [finding for finding in run.report["findings"] if finding["kind"] in KINDS]

@@ -3,13 +3,16 @@
 
 import asyncio
 import contextlib
+from collections import deque
 
 from fastapi import APIRouter
 
 SAMPLE_S = 0.002
+#: So many samples in a row are more than a moment: a thread may be late to its work.
+LASTING = 10
 
 numbers = {}
-before = {}
+last = {}
 router = APIRouter()
 
 
@@ -18,8 +21,10 @@ def note(name, size, in_use, waiting):
     seen = numbers.setdefault(name, {"size": size, "in_use": 0, "waiting": 0, "lasting": 0})
     seen["in_use"] = max(seen["in_use"], in_use)
     seen["waiting"] = max(seen["waiting"], waiting)
-    seen["lasting"] = max(seen["lasting"], min(before.get(name, 0), waiting))
-    before[name] = waiting
+    samples = last.setdefault(name, deque(maxlen=LASTING))
+    samples.append(waiting)
+    if len(samples) == LASTING:
+        seen["lasting"] = max(seen["lasting"], min(samples))
 
 
 @contextlib.asynccontextmanager
