@@ -362,12 +362,13 @@ async def main(folder):
     await asyncio.Event().wait()
 
 
-async def busy(mode):
+async def busy(mode, folder):
     loops.append((asyncio.get_running_loop(), threading.get_native_id()))
     kept.append(asyncio.create_task(sleep(), name="beside it"))
     await asyncio.sleep(0.05)
 
     async def inner():
+        open(f"{folder}/started", "w").close()
         time.sleep(FOREVER)
 
     async def numbers():
@@ -479,8 +480,6 @@ if __name__ == "__main__":
     if mode == "waiting":
         closed_loop()
         threading.Thread(target=asyncio.run, args=(other_loop(),), daemon=True).start()
-    else:
-        open(f"{folder}/started", "w").close()
     if loop_name == "uvloop":
         import uvloop
 
@@ -488,4 +487,4 @@ if __name__ == "__main__":
     else:
         runner = asyncio.new_event_loop()
     asyncio.set_event_loop(runner)
-    runner.run_until_complete(main(folder) if mode == "waiting" else busy(mode))
+    runner.run_until_complete(main(folder) if mode == "waiting" else busy(mode, folder))
