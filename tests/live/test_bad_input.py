@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,14 +36,17 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-
 #: The capabilities that the README asks for, and no others.
 CAPABLE = ("setpriv", "--bounding-set=-all,+bpf,+perfmon,+sys_ptrace")
 NO_LOOP = f"import time; print('ready'); time.sleep({NEVER_S})"
-#: A loop that blocks once when the file is there, and goes on with what `then` says.
+#: A loop that blocks once when the file is there, says for how many ms, and goes on with what
+#: `then` says.
 LOOP = """
 import asyncio, os, sys, time
 async def main():
     print("ready", flush=True)
     while not os.path.exists(sys.argv[1]):
         await asyncio.sleep(0.02)
+    began = time.monotonic()
     time.sleep(0.06)
+    print((time.monotonic() - began) * 1e3, flush=True)
     await asyncio.sleep(0.3)
     {then}
 asyncio.run(main())
@@ -59,6 +61,16 @@ def refused(run, status, *texts):
     for text in texts:
         assert text in run.stderr
     assert run.stdout == ""
+
+
+def found(run):
+    """Its findings, but what the machine alone has part in."""
+    return [finding for finding in run.findings() if finding["kind"] != "cpu_starvation"]
+
+
+def said(run):
+    """What others than loopscope, which may be verbose, have said on stderr."""
+    return [line for line in run.stderr.splitlines() if not line.startswith("loopscope: ")]
 
 
 @contextmanager
@@ -228,12 +240,13 @@ def test_target_ends_while_attached(tmp_path, program, then, note):
         attached(process.pid, "-d", 3, interrupt=False) as run,
     ):
         (tmp_path / "go").touch()
+        took = float(process.stdout.readline())
     assert run.status == DONE
     assert run.stderr == ""
     assert [note in text for text in run.report["targets"][0]["notes"]] == [True]
     (finding,) = run.findings("blocking_call")
     assert finding["culprit"]["function"] == "main"
-    assert 55 < finding["duration_ms"]["total"] < 75
+    assert 55 < finding["duration_ms"]["total"] <= took + 1
 
 
 # ---- privileges and kernels ----------------------------------------------------------
@@ -270,7 +283,8 @@ def test_capabilities_that_suffice(everybody):
         timer.join()
     assert (run.returncode, run.stderr) == (DONE, "")
     report = json.loads(run.stdout)
-    assert [finding["route"] for finding in report["findings"]] == ["/sleep/{ms}"]
+    routes = [f["route"] for f in report["findings"] if f["kind"] != "cpu_starvation"]
+    assert routes == ["/sleep/{ms}"]
 
 
 def test_kernel_without_btf():
@@ -472,7 +486,7 @@ def test_a_signal_makes_the_report(number):
         run.process.send_signal(number)
         run.process.wait(10)
     assert (run.status, run.stderr) == (DONE, "")
-    assert [finding["route"] for finding in run.findings()] == ["/sleep/{ms}"]
+    assert [finding["route"] for finding in found(run)] == ["/sleep/{ms}"]
     assert "/sleep/{ms}" in run.stdout
 
 
@@ -501,7 +515,7 @@ def test_a_second_signal_ends_it_at_once():
             where = Path(f"/proc/{process.pid}/wchan")
             wait_until(lambda: "pipe_write" in where.read_text(), 10, "its report")
             process.send_signal(signal.SIGINT)
-            assert process.wait(2) == SECOND_SIGNAL
+            assert process.wait(10) == SECOND_SIGNAL
         finally:
             end(process, signal.SIGKILL)
             os.close(reading)
@@ -559,14 +573,14 @@ def test_command_is_observed_and_ended(tmp_path):
 def test_command_that_ends_by_itself(tmp_path, program):
     code = LOOP.format(then="print('bye', file=sys.stderr)")
     command = [sys.executable, program(code), tmp_path / "go"]
-    with attached(None, command=command, wait=False, interrupt=False) as run:
+    with attached(None, "-v", command=command, wait=False, interrupt=False) as run:
         run.wait_for("ready", 10, "stdout")
-        time.sleep(0.3)
+        run.wait_for("event loop of pid", 10)
         (tmp_path / "go").touch()
     assert run.status == DONE
-    assert run.stderr == "bye\n"
+    assert said(run) == ["bye"]
     assert run.stdout.startswith("ready\n")
-    assert [finding["culprit"]["function"] for finding in run.findings()] == ["main"]
+    assert [finding["culprit"]["function"] for finding in found(run)] == ["main"]
     assert "ended with exit status 0" in run.report["targets"][0]["notes"][0]
 
 
@@ -584,11 +598,11 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
     command = [sys.executable, "-c", code]
-    with attached(None, command=command, wait=False, interrupt=False) as run:
+    with attached(None, "-v", command=command, wait=False, interrupt=False) as run:
         run.wait_for("ready", 10, "stdout")
-        time.sleep(0.3)
+        run.wait_for("event loop of pid", 10)
         os.killpg(run.pid, signal.SIGINT)
-    assert (run.status, run.stderr) == (DONE, "")
+    assert (run.status, said(run)) == (DONE, [])
     assert run.stdout.startswith("ready\ninterrupted\n"), run.stdout
     assert "loopscope " in run.stdout
 
