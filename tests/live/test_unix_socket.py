@@ -56,7 +56,9 @@ def test_behind_a_unix_socket(server):
                     name: [timed(connection, path) for _ in range(3)]
                     for name, (path, _) in paths.items()
                 }
-    assert (run.status, run.stderr) == (0, "")
+    assert run.status == 0
+    # Where others have the CPU a burn lasts for so long that it is said.
+    assert all(line.startswith("stalled ") for line in run.stderr.splitlines()), run.stderr
     rows = rows_of(run)
     assert set(rows) == set(paths)
     assert all(finding["victims"] == [] for finding in run.report["findings"])
