@@ -193,10 +193,9 @@ def sleeps_in(pid, tid=None):
 
 
 def stolen_ms():
-    """Time that the hypervisor kept from this machine's CPUs so far."""
-    with open("/proc/stat") as stat:
-        ticks = int(stat.readline().split()[8])
-    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+    """What a hypervisor has taken of all CPUs so far, in whole ticks: see proc_stat(5)."""
+    ticks = Path("/proc/stat").read_text().partition("\n")[0].split()[8]
+    return int(ticks) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 class Service:

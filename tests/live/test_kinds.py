@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import LOOPS, Service, cpu_hogs, drive, get, length_ms
-from kinds import EXACT_MS, EXACT_SHARE, at, brief, seen
+from kinds import EXACT_MS, EXACT_SHARE, at, brief, late_ms, seen
 
 TIMES = 5
 #: A collection of so many objects takes well over 60 ms.
@@ -81,13 +81,17 @@ TWINS = sorted({case.twin for case in CASES if case.twin} | {"/sleep-thread/60"}
 
 
 def done(service, case):
-    """What was done in each request by its own log: lengths and CPU time in ms, and where."""
+    """What was done in each request by its own log: lengths and CPU time in ms, and where.
+
+    Also the lengths by the clock: with what a hypervisor took of the CPU time.
+    """
     lines = service.truth(case.kind, f"GET {case.route}")
     parts = lines[0].get("parts", 1)
-    lengths = [line["cpu_ns"] / 1e6 if case.sampled else length_ms(line) for line in lines]
+    walls = [length_ms(line) for line in lines]
+    lengths = [line["cpu_ns"] / 1e6 for line in lines] if case.sampled else walls
     sums = [sum(lengths[first : first + parts]) for first in range(0, len(lengths), parts)]
     on_cpu = sum(line["cpu_ns"] for line in lines) / 1e6
-    return sums, on_cpu, lines[0]["file"], case.function or lines[0]["function"]
+    return sums, walls, on_cpu, lines[0]["file"], case.function or lines[0]["function"]
 
 
 # ---- the loop's own thread: calls, locks, CPU, garbage -------------------------------
@@ -113,7 +117,7 @@ def everything(stalls):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_count_and_total(everything, case):
     run, _, truths = everything
-    lengths, on_cpu, file, function = truths[str(case)]
+    lengths, walls, on_cpu, file, function = truths[str(case)]
     assert len(lengths) == TIMES
     found = at(run, case.kind, case.route, file, function)
     assert len(found) == 1, brief(run.found)
@@ -125,7 +129,8 @@ def test_count_and_total(everything, case):
         assert min(lengths) >= 60
         assert finding["evidence"] == "sampled"
         assert finding["samples"] >= TIMES
-        assert abs(total - sum(lengths)) <= SAMPLED_MS * TIMES, lengths
+        slack = SAMPLED_MS * TIMES
+        assert sum(lengths) - slack <= total <= sum(walls) + slack, (lengths, walls)
     else:
         assert finding["evidence"] == ("sampled" if case.short else "exact")
         slack = max(EXACT_MS * TIMES, EXACT_SHARE * sum(lengths))
@@ -162,14 +167,16 @@ def test_one_long_wait_for_the_gil(stalls):
     with seen(stalls) as run:
         drive(stalls, ["/gil-kept/120"] * TIMES, concurrency=1)
     lags = stalls.truth("lag", "GET /gil-kept/{ms}")[before:]
-    late = [ns / 1e6 for line in lags for ns in line["late_ns"] if ns >= 20e6]
+    holds = stalls.truth("gil_contention", "GET /gil-kept/{ms}")
+    late = [ms for ms in late_ms(lags, holds) if ms >= 20]
     assert len(late) >= TIMES
     found = [finding for finding in run.found if finding["kind"] == "gil_contention"]
     assert len(found) == 1, brief(run.found)
     (finding,) = found
     assert finding["count"] == len(late)
-    # The timer itself is up to a millisecond late.
-    assert -1.2 * len(late) <= finding["duration_ms"]["total"] - sum(late) <= 0.2 * len(late)
+    # The timer itself is up to a millisecond late, and the loop late when its CPU is stolen.
+    more = finding["duration_ms"]["total"] - sum(late)
+    assert -1.2 * len(late) - run.stolen_ms <= more <= 0.2 * len(late)
     assert finding["culprit"]["qualname"] == "burn_in_one_call"
     assert finding["samples"] >= TIMES
     assert brief(run.found) == brief(found)
@@ -237,14 +244,21 @@ def test_small_callbacks_are_no_stall(saturated, path, route, steps):
     assert least - slack <= finding["duration_ms"]["total"] <= sum(lengths) + slack
 
 
+def tallied(run):
+    """The stall at tally(), which is all that was found."""
+    stalls = run.findings("cpu_stall")
+    (finding,) = [f for f in stalls if f["culprit"] and f["culprit"]["qualname"] == "tally"]
+    assert brief(f for f in run.found if f is not finding) == []
+    return finding
+
+
 def test_one_long_callback_is_a_stall(saturated):
     before = len(saturated.truth("cpu_stall"))
     with seen(saturated) as run:
         drive(saturated, ["/one/5000"] * TIMES, concurrency=1)
     lines = saturated.truth("cpu_stall")[before:]
     lengths = [(line["end_ns"] - line["start_ns"]) / 1e6 for line in lines]
-    (finding,) = run.found
-    assert (finding["kind"], finding["culprit"]["qualname"]) == ("cpu_stall", "tally")
+    finding = tallied(run)
     assert finding["count"] == TIMES
     slack = SAMPLED_MS * TIMES
     assert sum(lengths) - run.delay_ms - slack <= finding["duration_ms"]["total"]
@@ -259,7 +273,7 @@ def test_callbacks_are_told_apart_everywhere(interpreter, loop):
         with seen(service) as single:
             get(service, "/one/5000")
     assert [finding["kind"] for finding in many.found] == ["loop_saturated"]
-    assert [finding["kind"] for finding in single.found] == ["cpu_stall"]
+    assert tallied(single)["count"] == 1
 
 
 def test_callbacks_with_room_between(saturated):
@@ -289,8 +303,9 @@ def test_page_faults(loop):
     slack = max(EXACT_MS * TIMES, EXACT_SHARE * sum(asleep))
     faults = sum(line["major_faults"] for line in lines)
     more = finding["duration_ms"]["total"] - sum(asleep)
-    # There is a wake-up in 30 us.
-    assert -slack <= more <= slack + faults * WAKE_UP_MS, (more, faults, asleep)
+    # There is a wake-up in 30 us; what was stolen on the CPU is here taken for sleep.
+    least = -slack - run.stolen_ms
+    assert least <= more <= slack + faults * WAKE_UP_MS, (more, faults, asleep)
     # Now and then a page is there before the thread sleeps.
     assert 0.98 * faults <= finding["calls"] <= faults
     assert brief(twin.found) == []

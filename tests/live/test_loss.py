@@ -14,7 +14,7 @@ from math import comb
 
 import pytest
 from harness import LOOPS, Service, cpu_hogs, drive, length_ms
-from kinds import EXACT_MS, EXACT_SHARE, at, brief, seen
+from kinds import EXACT_MS, EXACT_SHARE, at, brief, late_ms, seen
 
 UNLIKELY = 1e-10
 PER_MILLE = (0, 50, 500)
@@ -113,14 +113,17 @@ def check_count(found, certain, possible, chance, lost):
     return count
 
 
-def check_total(found, lengths, more, less):
-    """Each occurrence found has its whole length; `more` and `less` are for one."""
+def check_total(found, lengths, more, less, walls=None):
+    """Each occurrence found has its whole length; `more` and `less` are for one.
+
+    Where `walls` are given it has up to that much.
+    """
     count = sum(finding["count"] for finding in found)
     total = sum(finding["duration_ms"]["total"] for finding in found)
     if not found:
         return
-    lengths = sorted(lengths)
-    shortest, longest = sum(lengths[:count]), sum(lengths[-count:])
+    shortest = sum(sorted(lengths)[:count])
+    longest = sum(sorted(walls or lengths)[-count:])
     slack = EXACT_SHARE * longest
     assert shortest - slack - less * count <= total <= longest + slack + more * count, brief(found)
 
@@ -155,29 +158,37 @@ def everything(stalls, request):
     per_mille = request.param
     times = TIMES[per_mille]
     before = {load: len(stalls.truth(load.kind, f"GET {load.route}")) for load in LOADS}
-    lags = len(stalls.truth("lag"))
+    lags, holds = len(stalls.truth("lag")), len(stalls.truth("gil_contention"))
     with seen(stalls, *OPTIONS, "--drop-events", per_mille) as run:
         for load in LOADS:
             drive(stalls, [load.path] * times, concurrency=1)
         # Now and then the loop comes to its tick when the thread is nearly done.
         drive(stalls, [HOLD] * (times + 4), concurrency=1)
     lines = {load: stalls.truth(load.kind, f"GET {load.route}")[before[load] :] for load in LOADS}
-    return run, per_mille, lines, stalls.truth("lag")[lags:]
+    late = late_ms(stalls.truth("lag")[lags:], stalls.truth("gil_contention")[holds:])
+    return run, per_mille, lines, late
 
 
 def done(load, lines):
-    """Length of each occurrence, in ms; where; and of their shortest part."""
+    """Length of each occurrence, in ms, and by the clock; where; and of their shortest part.
+
+    By the clock there is also what a hypervisor took of the CPU time.
+    """
     parts = lines[0].get("parts", 1)
-    lengths = [line["cpu_ns"] / 1e6 if load.sampled else length_ms(line) for line in lines]
-    sums = [sum(lengths[first : first + parts]) for first in range(0, len(lengths), parts)]
-    return sums, lines[0]["file"], min(lengths)
+    walls = [length_ms(line) for line in lines]
+    lengths = [line["cpu_ns"] / 1e6 for line in lines] if load.sampled else walls
+    sums, by_clock = (
+        [sum(each[first : first + parts]) for first in range(0, len(each), parts)]
+        for each in (lengths, walls)
+    )
+    return sums, by_clock, lines[0]["file"], min(lengths)
 
 
 @pytest.mark.parametrize("load", LOADS, ids=str)
 def test_kinds_of_one_request(everything, load):
     run, per_mille, lines, _ = everything
     lost = dropped(run, per_mille)
-    lengths, file, shortest = done(load, lines[load])
+    lengths, walls, file, shortest = done(load, lines[load])
     assert len(lengths) == TIMES[per_mille]
     lengths = [length for length in lengths if length >= STALL_MS]
     assert len(lengths) >= TIMES[per_mille] - 1  # a log line may find room
@@ -188,7 +199,7 @@ def test_kinds_of_one_request(everything, load):
     assert finding["requests"] == count
     if load.sampled:
         # One sample more or less, and what the step did around the statement.
-        check_total(found, lengths, more=2 * 1000 / RATE_HZ, less=2 * 1000 / RATE_HZ)
+        check_total(found, lengths, 2 * 1000 / RATE_HZ, 2 * 1000 / RATE_HZ, walls)
         return
     assert count * load.needed <= finding["calls"] <= count * load.events
     whole = sum(lengths) / len(lengths)
@@ -197,9 +208,8 @@ def test_kinds_of_one_request(everything, load):
 
 
 def test_gil_contention(everything):
-    run, per_mille, _, lags = everything
+    run, per_mille, _, late = everything
     lost = dropped(run, per_mille)
-    late = [ns / 1e6 for line in lags for ns in line["late_ns"]]
     # Where waits are most of what a loop does, those from 1 ms on are found as well.
     certain = [ms for ms in late if ms >= STALL_MS]
     possible = [ms for ms in late if ms >= 2]

@@ -389,14 +389,15 @@ async def tick(thread, route):
     Nothing between two clocks gives the GIL away but the loop itself. What it
     waited for a CPU is no lateness: that is the machine's.
     """
-    late = []
+    late, since = [], []
     delay, _, began = truth.clocks()
     while thread.is_alive():
         await asyncio.sleep(0.001)
         delay_now, _, now = truth.clocks()
         late.append(now - began - 1_000_000 - (delay_now - delay))
+        since.append(began)
         delay, began = delay_now, now
-    truth.write(route=route, kind="lag", late_ns=late)
+    truth.write(route=route, kind="lag", late_ns=late, began_ns=since)
 
 
 def burn_and_log(route, ms, how):
