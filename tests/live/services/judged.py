@@ -53,9 +53,9 @@ async def timer(ms: int):
 
 @app.get("/spin/{ms}")
 async def spin(ms: int):
-    """Work that lets others have the loop after each 10 ms of it."""
-    for _ in range(ms // 10):
-        end = time.thread_time_ns() + 10_000_000
+    """Work that lets others have the loop after each 2 ms of it."""
+    for _ in range(ms // 2):
+        end = time.thread_time_ns() + 2_000_000
         while time.thread_time_ns() < end:
             pass
         await asyncio.sleep(0)
