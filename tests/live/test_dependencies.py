@@ -11,6 +11,8 @@ import asyncio
 import json
 import re
 import signal
+import time
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from harness import LOOPS, REPORT_SECONDS, SERVICES, Connection, Service, attached, drive, get
-from kinds import brief
+from kinds import brief, seen
 from servers import Postgres, Redis, Upstream, addresses, clients_python
 
 TIMES = 3
@@ -37,6 +39,8 @@ FEW = dict.fromkeys(POSTGRES + HTTP, 3) | dict.fromkeys(REDIS, 1)
 LATENCY_MS, LATENCY_SHARE = 5, 0.05
 #: Of a part of a request's time that is told by looks at its tasks.
 PART_MS, PART_SHARE = 20, 0.15
+#: What is slow of a peer.
+SLOW_S = 0.1
 
 
 # ---- what the services do --------------------------------------------------------------
@@ -165,6 +169,23 @@ def answered(answers):
     assert {answer.status for answer in answers} == {200}
 
 
+def took(paths, answers):
+    """{path: seconds of each request}, of answers in the order of the paths."""
+    found = defaultdict(list)
+    for path, answer in zip(paths, answers, strict=True):
+        found[path].append(answer.seconds)
+    return found
+
+
+def beyond_ms(*seconds):
+    """By how much requests took longer than the fastest of their list, on average.
+
+    A machine that is busy does so, with each part of a request.
+    """
+    more = sum(sum(one) - len(one) * min(one) for one in seconds)
+    return 1e3 * more / sum(map(len, seconds))
+
+
 @pytest.fixture(scope="module")
 def run(service, tmp_path_factory):
     """All cases, on connections that there were before the attach where the client keeps any."""
@@ -172,9 +193,11 @@ def run(service, tmp_path_factory):
     paths = [case.path for case in CASES]
     answered(drive(service, paths, concurrency=1))
     with attached(service, "-o", f"{folded}:folded") as run:
-        answered(drive(service, paths * TIMES, concurrency=1))
+        answers = drive(service, paths * TIMES, concurrency=1)
+        answered(answers)
         get(service, "/settle")
     assert run.status == 0, run.stderr
+    run.took = took(paths * TIMES, answers)
     run.folded = folded.read_text()
     return run
 
@@ -205,8 +228,8 @@ def check_site(name, site):
 def check_latency(row, ms):
     latency = row["latency_ms"]
     assert latency["count"] == row["calls"]
-    assert latency["min"] >= ms - 0.5
-    assert latency["p50"] <= ms + max(LATENCY_MS, LATENCY_SHARE * ms)
+    # The fastest: a peer that waits for a CPU is late, and so is its answer.
+    assert ms - 0.5 <= latency["min"] <= ms + max(LATENCY_MS, LATENCY_SHARE * ms)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -245,7 +268,10 @@ def test_no_literal_anywhere(run):
 
 def test_slow_dependencies(run):
     slow = {case.route: case for case in CASES if (case.ms or 0) > 100}
+    late = {case.route for case in CASES if max(run.took[case.path]) >= SLOW_S}
     found = run.findings("slow_dependency")
+    assert {finding["route"] for finding in found} <= slow.keys() | late
+    found = [finding for finding in found if finding["route"] in slow]
     assert sorted(finding["route"] for finding in found) == sorted(slow)
     for finding in found:
         case = slow[finding["route"]]
@@ -281,8 +307,9 @@ def test_requests_wait_for_the_peer(run):
             continue
         threads = case.client in ("psycopg2", "psycopg-sync", "redis-sync", "requests")
         part = "thread_run" if threads else "dependency_wait"
-        waited = times[case.route]["time_ms"][part] / TIMES
-        assert abs(waited - case.ms) <= max(LATENCY_MS, LATENCY_SHARE * case.ms), case
+        more = times[case.route]["time_ms"][part] / TIMES - case.ms
+        slack = max(LATENCY_MS, LATENCY_SHARE * case.ms)
+        assert -slack <= more <= slack + beyond_ms(run.took[case.path]), case
 
 
 # ---- statements that are as few as can be ---------------------------------------------------
@@ -292,9 +319,8 @@ def test_requests_wait_for_the_peer(run):
 def orm(service):
     paths = ["/orm/each", "/orm/selectin", "/orm/in"]
     answered(drive(service, paths, concurrency=1))
-    with attached(service) as run:
+    with seen(service) as run:
         answered(drive(service, paths * TIMES, concurrency=1))
-    assert run.status == 0, run.stderr
     return run
 
 
@@ -315,40 +341,46 @@ def test_one_query_for_all_of_them_is_healthy(orm):
     assert (selectin["calls"], selectin["calls_per_request"]) == (2 * TIMES, 2)
     (one,) = rows(orm, "/orm/in")
     assert (one["calls"], one["calls_per_request"]) == (TIMES, 1)
-    assert brief([f for f in orm.report["findings"] if f["route"] != "/orm/each"]) == []
+    assert brief([f for f in orm.found if f["route"] != "/orm/each"]) == []
 
 
 # ---- a fast peer while the loop is busy -----------------------------------------------------
 
 
 async def at_once(service, paths, times=1):
-    """The paths together, each on a connection of its own, that often."""
+    """The paths together, each on a connection of its own, that often; all answers by path."""
     connections = [Connection(service.port) for _ in paths]
+    rounds = []
     try:
         for _ in range(times):
             asked = zip(connections, paths, strict=True)
             answers = await asyncio.gather(*(one.request("GET", path) for one, path in asked))
             answered(answers)
+            rounds.append(answers)
     finally:
         for connection in connections:
             connection.close()
+    return list(zip(*rounds, strict=True))
 
 
 def test_fast_peer_while_the_loop_is_blocked(service):
     asyncio.run(at_once(service, ["/busy/ask", "/busy/block/1"]))
     with attached(service) as run:
-        asyncio.run(at_once(service, ["/busy/ask", "/busy/block/100"], times=5))
+        asks, _ = asyncio.run(at_once(service, ["/busy/ask", "/busy/block/100"], times=5))
     assert run.status == 0, run.stderr
     (row,) = rows(run, "/busy/ask")
     assert row["calls"] == 5
     assert row["latency_ms"]["min"] >= 1.5
-    assert row["latency_ms"]["max"] < 10
+    # The peer and the loop may be late now and then, and a block after the answer.
+    assert row["latency_ms"]["p50"] < 10
+    held = [ask for ask in asks if ask.seconds >= 0.09]
+    assert len(held) >= 3
     assert [finding for finding in run.report["findings"] if finding["kind"] in KINDS] == []
     (blocked,) = run.findings("blocking_call")
     assert blocked["route"] == "/busy/block/{ms}"
     (route,) = [route for route in run.report["routes"] if route["route"] == "/busy/ask"]
-    assert route["time_ms"]["behind_others"] / 5 >= 85
-    assert route["time_ms"]["dependency_wait"] / 5 < 10
+    assert route["time_ms"]["behind_others"] >= 85 * len(held)
+    assert route["time_ms"]["dependency_wait"] < 5 * 10 + row["latency_ms"]["max"] - 2
     assert [victim["route"] for victim in blocked["victims"]] == ["/busy/ask"]
 
 
@@ -378,6 +410,7 @@ def in_trouble(service):
     async def leave(run):
         """Two requests whose peer is silent still wait when the observation ends."""
         connections = [Connection(service.port) for _ in range(2)]
+        began = time.monotonic()
         paths = ["/trouble/never", "/trouble/never-thread"]
         asked = [
             asyncio.create_task(connection.request("GET", path))
@@ -386,6 +419,7 @@ def in_trouble(service):
         await asyncio.sleep(0.3)
         run.process.send_signal(signal.SIGINT)
         await asyncio.to_thread(run.process.wait, REPORT_SECONDS)
+        run.left_ms = (time.monotonic() - began) * 1e3
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
@@ -409,7 +443,8 @@ def test_peer_that_never_answers(trouble, peers, what):
     assert site_line(row) == sites()[0][f"trouble {what}"]
     assert (row["peer"], row["protocol"]) == (peers.upstream.peer, "http/1.1")
     assert (row["calls"], row["unanswered"], row["failures"]) == (1, 1, 0)
-    assert 250 <= row["latency_ms"]["max"] <= 1500
+    # They may have been asked late, but so early that they are slow.
+    assert SLOW_S * 1e3 <= row["latency_ms"]["max"] <= trouble.left_ms
     (finding,) = trouble.findings("slow_dependency", f"/trouble/{what}")
     assert finding["ongoing"] is True
     assert finding["count"] == 1
@@ -503,12 +538,22 @@ def waits(service):
     answered(drive(service, [*alone, *paired], concurrency=1))
     get(service, "/threads/1")
     with attached(service) as run:
-        answered(drive(service, alone * TIMES, concurrency=1))
-        for path in paired:
-            asyncio.run(at_once(service, [path, path], times=TIMES))
+        answers = drive(service, alone * TIMES, concurrency=1)
+        answered(answers)
+        both = {path: asyncio.run(at_once(service, [path, path], TIMES)) for path in paired}
     get(service, "/threads/40")
     assert run.status == 0, run.stderr
+    run.took = {path: [one] for path, one in took(alone * TIMES, answers).items()}
+    for path, answers in both.items():
+        # Of two the one waits for the other, whichever it is.
+        pairs = (sorted(answer.seconds for answer in pair) for pair in zip(*answers, strict=True))
+        run.took[path] = list(zip(*pairs, strict=True))
     return run
+
+
+def took_at(run, route):
+    """Seconds of the requests of a route, in lists of such as are alike."""
+    return run.took[route.replace("{ms}", "200")]
 
 
 def parts(run, route):
@@ -518,8 +563,9 @@ def parts(run, route):
     return mean, row["latency_ms"]["mean"]
 
 
-def close(found, expected):
-    return abs(found - expected) <= max(PART_MS, PART_SHARE * expected)
+def close(found, expected, late_ms):
+    slack = max(PART_MS, PART_SHARE * expected)
+    return -slack <= found - expected <= slack + late_ms
 
 
 #: route: parts that it has, of 200 ms each; of two at once one waits for the other.
@@ -541,8 +587,9 @@ PARTS = {
 @pytest.mark.parametrize("route", PARTS)
 def test_where_the_time_goes(waits, route):
     found, latency = parts(waits, route)
+    late_ms = beyond_ms(*took_at(waits, route))
     for part, total in found.items():
-        assert close(total, PARTS[route].get(part, 0)), found
+        assert close(total, PARTS[route].get(part, 0), late_ms), found
     assert sum(found.values()) == pytest.approx(latency, rel=0.05)
 
 
@@ -599,15 +646,20 @@ def test_waiting_on_purpose_is_not_slow(waits):
         assert brief([f for f in waits.report["findings"] if f["route"] == route]) == []
 
 
+def at_most_ms(run, route):
+    """By how much one of the requests took longer than the fastest that is alike."""
+    return 1e3 * max(max(one) - min(one) for one in took_at(run, route))
+
+
 def test_depends_that_waits_for_a_connection_is_not_slow(waits):
     assert [f["route"] for f in waits.findings("slow_di_dependency")] == ["/injected/query"]
     (row,) = [row for row in waits.report["injected"] if row["route"] == "/injected/pool/{ms}"]
     assert row["calls_per_request"] == 1
-    assert close(row["time_ms"]["max"], 200)
+    assert close(row["time_ms"]["max"], 200, at_most_ms(waits, "/injected/pool/{ms}"))
 
 
 def test_depends_that_waits_for_a_peer(waits):
     (finding,) = waits.findings("slow_di_dependency")
     assert finding["culprit"]["function"] == "slow_query"
     assert finding["detail"] == "clients_waits.slow_query"
-    assert close(finding["duration_ms"]["p50"], 200)
+    assert close(finding["duration_ms"]["p50"], 200, at_most_ms(waits, "/injected/query"))
