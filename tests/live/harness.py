@@ -46,6 +46,7 @@ INTERPRETERS = (
     "3.14-shared",
 )
 HOST = "127.0.0.1"
+MEMORY = "/dev/shm"
 START_SECONDS = 30
 ATTACH_SECONDS = 15
 STOP_SECONDS = 10
@@ -163,6 +164,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@contextmanager
+def reserved_port():
+    """A port that the kernel gives to nobody else while the block runs.
+
+    A server that sets SO_REUSEADDR, as nearly all do, may listen at it meanwhile.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, 0))
+        yield probe.getsockname()[1]
+
+
 def listening(port):
     with socket.socket() as probe:
         probe.settimeout(1)
@@ -235,6 +248,7 @@ class Service:
         self.more_env = env or {}
         self.process = None
         self.port = None
+        self.memory = None
 
     def __enter__(self):
         self.folder = self.interpreter.folder()
@@ -249,6 +263,8 @@ class Service:
         if self.process is not None:
             end(self.process)
         shutil.rmtree(self._outside(""), ignore_errors=True)
+        if self.memory is not None:
+            shutil.rmtree(self.memory, ignore_errors=True)
 
     def _outside(self, name):
         return self.interpreter.outside(f"{self.folder}/{name}")
@@ -262,6 +278,10 @@ class Service:
                 self.interpreter.outside(where),
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
+        elif os.access(MEMORY, os.W_OK):
+            # To write to a disk may block for milliseconds, which is found, rightly.
+            self.memory = tempfile.mkdtemp(prefix="loopscope-", dir=MEMORY)
+            self._outside("truth.jsonl").symlink_to(f"{self.memory}/truth.jsonl")
         self.sources = where
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         env |= {
@@ -271,35 +291,39 @@ class Service:
         }
         env |= {name: str(value) for name, value in self.more_env.items()}
         for attempt in range(3):
-            self.port = free_port()
-            uvicorn = ["-m", "uvicorn", self.app, "--app-dir", where]
-            if self.unix:
-                uvicorn += ["--uds", f"{self.folder}/socket"]
-            else:
-                uvicorn += ["--host", HOST, "--port", str(self.port)]
-            uvicorn += ["--loop", self.loop, "--no-access-log"]
-            uvicorn += ["--log-level", "warning", *self.arguments]
-            command = self.prefix + self.interpreter.command(*uvicorn)
-            with self._outside("output").open("wb") as output:
-                self.process = subprocess.Popen(
-                    command,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            if self.cpu is not None:
-                os.sched_setaffinity(self.process.pid, {self.cpu})
-            wait_until(
-                lambda: self.process.poll() is not None or self._listens(),
-                START_SECONDS,
-                f"{self.app} on port {self.port}: {self.output}",
-            )
+            # What listens there is this service, and not one of another run.
+            with reserved_port() as self.port:
+                self._launch(where, env)
             if self.process.poll() is None:
                 return
             if "address already in use" not in self.output or attempt == 2:
                 raise RuntimeError(f"{self.app} ended: {self.output}")
+
+    def _launch(self, where, env):
+        uvicorn = ["-m", "uvicorn", self.app, "--app-dir", where]
+        if self.unix:
+            uvicorn += ["--uds", f"{self.folder}/socket"]
+        else:
+            uvicorn += ["--host", HOST, "--port", str(self.port)]
+        uvicorn += ["--loop", self.loop, "--no-access-log"]
+        uvicorn += ["--log-level", "warning", *self.arguments]
+        command = self.prefix + self.interpreter.command(*uvicorn)
+        with self._outside("output").open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if self.cpu is not None:
+            os.sched_setaffinity(self.process.pid, {self.cpu})
+        wait_until(
+            lambda: self.process.poll() is not None or self._listens(),
+            START_SECONDS,
+            f"{self.app} on port {self.port}: {self.output}",
+        )
 
     def _listens(self):
         return listening_at(self.socket) if self.unix else listening(self.port)

@@ -19,7 +19,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from harness import HOST, ROOT, SERVICES, Interpreter, end, free_port, listening, wait_until
+from harness import HOST, ROOT, SERVICES, Interpreter, end, listening, reserved_port, wait_until
 from services.upstream import names_at
 
 SERVER_SECONDS = 30
@@ -106,8 +106,8 @@ class Server:
             self.folder.chmod(0o755)
             if self.who:
                 os.chown(self.folder, self.who["user"], self.who["group"])
-            self.port = free_port()
-            self.start()
+            with reserved_port() as self.port:
+                self.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -242,10 +242,10 @@ class Upstream(Server):
         return {}
 
     def start(self):
-        self.tls_port = free_port()
         self.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2,
                  "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem")  # fmt: skip
-        self.launch(*self.program(), self.port, self.tls_port, "cert.pem", "key.pem")
+        with reserved_port() as self.tls_port:
+            self.launch(*self.program(), self.port, self.tls_port, "cert.pem", "key.pem")
 
     def program(self):
         return sys.executable, SERVICES / "upstream.py"

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Service, attached, drive, get, loading, wait_until
+from harness import Service, attached, drive, get, length_ms, loading, sleeps_in, wait_until
 
 STALL_MS = 4
 FOLLOW = ("--stall", STALL_MS, "--follow", "-f", "json")
 STEP_PART = 0.01
+#: clock_nanosleep and nanosleep, as /proc/PID/syscall has them.
+SLEEPS = ("230", "35")
 
 
 @pytest.fixture
@@ -37,6 +39,10 @@ def followed(run, kind):
     return [line for line in lines if line.get("kind") == kind and "duration_ms" in line]
 
 
+def without_a_call(step):
+    return step["parts_ms"]["calls"] < STALL_MS
+
+
 def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
@@ -47,7 +53,7 @@ def test_a_stop_in_a_sleep_is_no_part_of_it(calls):
     with attached(calls, *FOLLOW) as run:
         request = threading.Thread(target=lambda: answers.append(get(calls, "/sleep/400")))
         request.start()
-        time.sleep(0.1)
+        wait_until(lambda: sleeps_in(calls.pid) in SLEEPS, 5, "the sleep")
         os.kill(calls.pid, signal.SIGSTOP)
         wait_until(lambda: state_of(calls.pid) == "T", 5, "it to stop")
         since = time.monotonic()
@@ -61,7 +67,8 @@ def test_a_stop_in_a_sleep_is_no_part_of_it(calls):
     (call,) = followed(run, "call")
     assert call["syscall"] in ("clock_nanosleep", "nanosleep")
     assert call["route"] == "/sleep/{ms}"
-    (step,) = followed(run, "step")
+    # Beside it there are those that lost their CPU for so long.
+    (step,) = [step for step in followed(run, "step") if not without_a_call(step)]
     parts = step["parts_ms"]
     assert call["duration_ms"] == pytest.approx(parts["calls"], abs=0.5)
     assert stopped_ms <= parts["stopped"] <= took_ms - call["duration_ms"] + 0.5
@@ -82,11 +89,12 @@ def test_vfork_is_one_call_of_the_parent(calls):
 
 def test_a_wait_for_io_uring_is_a_call(calls):
     with attached(calls, *FOLLOW) as run:
-        get(calls, "/io-uring/50")
+        answer = get(calls, "/io-uring/50").json()
     (call,) = followed(run, "call")
     assert call["syscall"] == "io_uring_enter"
     assert call["route"] == "/io-uring/{ms}"
-    assert call["duration_ms"] == pytest.approx(50, abs=1.5)
+    # Late as the service's own stopwatch has it.
+    assert 48.5 <= call["duration_ms"] <= answer["ms"]
     assert [finding["route"] for finding in run.findings("blocking_call")] == ["/io-uring/{ms}"]
 
 
@@ -98,24 +106,33 @@ def test_the_loops_own_io_uring_is_none(calls):
     assert run.findings("blocking_call") == []
 
 
+def check_length(call, truth):
+    """By the service's own clocks, whatever was late; between them it also did some work."""
+    wall_ms = (truth["end_ns"] - truth["start_ns"]) / 1e6
+    asleep_ms = length_ms(truth) - truth["cpu_ns"] / 1e6
+    assert asleep_ms - 1 <= call["duration_ms"] <= wall_ms
+
+
 def test_an_epoll_set_of_its_own_is_a_call(stalls):
     with attached(stalls, *FOLLOW) as run:
         get(stalls, "/epoll/60")
+    (truth,) = stalls.truth("blocking_call")
     (call,) = followed(run, "call")
     assert call["syscall"] in ("epoll_wait", "epoll_pwait", "epoll_pwait2")
     assert call["route"] == "/epoll/{ms}"
-    assert call["duration_ms"] == pytest.approx(60, abs=1.5)
+    check_length(call, truth)
+    assert call["duration_ms"] >= 59
 
 
 def test_a_socket_with_a_timeout_waits_in_poll(stalls):
     with attached(stalls, *FOLLOW) as run:
         get(stalls, "/recv-timeout/60")
+    (truth,) = stalls.truth("blocking_call")
     (call,) = followed(run, "call")
     assert call["syscall"] == "poll"
     assert call["route"] == "/recv-timeout/{ms}"
     assert call["peer"].startswith("127.0.0.1:")
-    # Never early; late by what the kernel needs to wake it up on a machine that is busy.
-    assert 59 <= call["duration_ms"] < 75
+    check_length(call, truth)
 
 
 PARTS = {
@@ -149,9 +166,11 @@ def test_deep_stacks_are_counted(calls):
         drive(calls, ["/deep/20/20"] * times, concurrency=1)
     assert len(followed(run, "call")) == 2 * times
     counters = run.report["self"]["counters"]
-    # A sample or two of a step that had to wait for its CPU may be among them.
-    assert 2 * times <= counters["stack_walks"] <= 2 * times + 2
-    assert times <= counters["stack_truncated"] <= times + 2
+    # A sample or two of a step that had to wait for its CPU may be among them, and there may
+    # be other such steps.
+    samples = 2 + sum(map(without_a_call, followed(run, "step")))
+    assert 2 * times <= counters["stack_walks"] <= 2 * times + samples
+    assert times <= counters["stack_truncated"] <= times + samples
     assert counters["stack_fault"] == 0
 
 
@@ -170,9 +189,14 @@ def test_a_healthy_loop_costs_no_walks(calls):
 
 
 def test_a_holder_without_a_cpu_is_counted(calls):
-    times = 5
+    times, hold_ms = 5, 60
+    threads = Path(f"/proc/{calls.pid}/task")
+    before = len(list(threads.iterdir()))
     with attached(calls, "--stall", STALL_MS) as run:
-        get(calls, f"/keep-gil/{times}/60")
-        with loading(calls, itertools.repeat("/ping"), concurrency=1, interval_s=0.001):
-            time.sleep(0.6)
-    assert run.report["self"]["counters"]["holder_unknown"] == times
+        first = get(calls, f"/keep-gil/{times}/{hold_ms}")
+        with loading(calls, itertools.repeat("/ping"), concurrency=1, interval_s=0.001) as load:
+            wait_until(lambda: len(list(threads.iterdir())) == before, 10, "the thread to end")
+    # Where the client sleeps through one of them the loop does not want to run meanwhile.
+    waited = sum(answer.seconds * 1e3 >= hold_ms - 10 for answer in [first, *load.answers])
+    least = times if waited >= times else times - 1
+    assert least <= run.report["self"]["counters"]["holder_unknown"] <= times

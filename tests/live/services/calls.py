@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls that are easily told wrongly; each route answers how long it blocked, in ms."""
 
+import asyncio
 import ctypes
 import errno
 import os
@@ -104,14 +105,19 @@ async def io_uring(ms: int):
         os.close(ring)
 
 
-def sleep_with_gil(times, ms):
+def sleep_with_gil(times, ms, loop):
     for _ in range(times):
         libc_with_gil.usleep(ms * 1000)
+        # Each is a wait of its own once the loop has had its turn in between.
+        turn = threading.Event()
+        loop.call_soon_threadsafe(turn.set)
+        turn.wait()
         time.sleep(0.005)
 
 
 @app.get("/keep-gil/{times}/{ms}")
 async def keep_gil(times: int, ms: int):
     """A thread that has the GIL and no CPU."""
-    threading.Thread(target=sleep_with_gil, args=(times, ms)).start()
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=sleep_with_gil, args=(times, ms, loop)).start()
     return "started"
