@@ -45,7 +45,8 @@ def test_said_once_at_a_path(service, tmp_path):
             report = json.loads(process.communicate(timeout=REPORT_SECONDS)[0])
         finally:
             end(process, signal.SIGKILL)
-        assert [finding["count"] for finding in report["findings"]] == [1]
+        found = [f for f in report["findings"] if f["kind"] != "cpu_starvation"]
+        assert [finding["count"] for finding in found] == [1]
         with pytest.raises(TimeoutError):
             readiness.socket.recv(4096)
 

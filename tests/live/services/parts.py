@@ -45,11 +45,13 @@ async def ping():
 
 @app.get("/sleep/{ms}")
 async def sleep(ms: float):
+    truth.write(route="GET /sleep/{ms}", kind="begun")
     time.sleep(ms / 1e3)
 
 
 @app.get("/burn/{ms}")
 async def burn_on_loop(ms: float):
+    truth.write(route="GET /burn/{ms}", kind="begun")
     burn(ms)
 
 
@@ -89,6 +91,7 @@ async def gil(ms: float):
 @app.get("/mixed/{ms}")
 async def mixed(ms: float):
     """A bit of each: sleep, work, sleep in small pieces."""
+    truth.write(route="GET /mixed/{ms}", kind="begun")
     mark = truth.begin("GET /mixed/{ms}", "blocking_call")
     for _ in range(10):
         time.sleep(ms / 4e4)
