@@ -188,6 +188,19 @@ def listening_at(path):
         return probe.connect_ex(str(path)) == 0
 
 
+def unread(port, client_port=0):
+    """What a server has not read yet of a connection to its port, in bytes.
+
+    Without a client's port: how many connections it has not accepted. See proc_net(5).
+    """
+    ends = f"{port:04X}", f"{client_port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if tuple(field.rpartition(":")[2] for field in fields[1:3]) == ends:
+            return int(fields[4].rpartition(":")[2], 16)
+    raise LookupError(f"no socket between the ports {port} and {client_port}")
+
+
 def thread_stat(pid, name, tid=None):
     """One number of /proc/PID/task/TID/stat by the name that proc(5) gives it."""
     names = {"minflt": 7, "majflt": 9, "utime": 11, "stime": 12, "starttime": 19}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from clients import Client, WebSocket, ask, load, request_bytes
-from harness import attached, wait_until
+from harness import attached, unread, wait_until
 from venvs import LOGGING, SERVERS, Server, certificate_in, rows_of
 
 REQUESTS = int(os.environ.get("LOOPSCOPE_REQUESTS", "5000"))
@@ -172,14 +172,19 @@ def until_begun(service):
     wait_until(lambda: told.stat().st_size > before, 5, "the endpoint")
 
 
-def ask_in_pieces(client, data, sizes):
-    """Send `data` cut into pieces of these sizes in turn; when each byte was sent."""
+def ask_in_pieces(port, client, data, sizes):
+    """Send `data` cut into pieces of these sizes in turn; when each byte was sent.
+
+    Each is read before the next one is sent: of those that are read together only the
+    time of the last is known.
+    """
     sent, at = [], 0
+    own = client.socket.getsockname()[1]
     while at < len(data):
         size = sizes[len(sent) % len(sizes)]
         sent.append((at, client.send(data[at : at + size])))
         at += size
-        time.sleep(0.003)
+        wait_until(lambda: not unread(port, own), 5, "the server to read")
     return lambda offset: max(now for first, now in sent if first <= offset)
 
 
@@ -194,7 +199,7 @@ def pipelined(port, scene):
         replies = scene.replies["GET /items/{item_id}/reviews"]
         reader = threading.Thread(target=lambda: replies.extend(client.reply() for _ in many))
         reader.start()
-        sent_at = ask_in_pieces(client, b"".join(many), (5, 31, 2, 50, 17))
+        sent_at = ask_in_pieces(port, client, b"".join(many), (5, 31, 2, 50, 17))
         reader.join()
         for number, reply in enumerate(replies):
             reply.sent_ns = sent_at(sum(map(len, many[:number])))
@@ -282,16 +287,17 @@ def in_background(port, scene):
         wait_until(lambda: ask(port, "GET", "/background-ended").body == b"1", 5, "the task")
 
 
-# Long enough for a few looks at the tasks, which come every 10 to 100 ms.
 WAIT_MS = 160
+#: What looks at the tasks tell, which come every 10 to 100 ms: the last may be that early.
+LOOKED_MS, LOOK_MS = 400, 100
 
 
 def waiting(port, scene):
     with Client(port) as client:
         for name, path in (
             ("GET /thread/{ms}", f"/thread/{WAIT_MS}"),
-            ("GET /gather/{count}/{ms}", f"/gather/3/{WAIT_MS}"),
-            ("GET /sleep/{ms}", f"/sleep/{WAIT_MS}"),
+            ("GET /gather/{count}/{ms}", f"/gather/3/{LOOKED_MS}"),
+            ("GET /sleep/{ms}", f"/sleep/{LOOKED_MS}"),
             ("GET /burn/{ms}", f"/burn/{WAIT_MS}"),
             ("GET /bursts/{count}/{ms}", f"/bursts/{WAIT_MS // 2}/2"),
             ("GET /block/{ms}", f"/block/{WAIT_MS}"),
@@ -352,8 +358,8 @@ def scene(request):
 
 #: Of what waits for the scheduler as well, on both sides.
 LOOSE_MS = 2.0
-#: A close has no time of its own at the client, and of requests that came in pieces
-#: and were read together only the last piece's time is known.
+#: A close has no time of its own at the client, and the time of requests that came in
+#: pieces is that of a piece that has the end of another one too.
 LOOSER_MS = {"GET /stream-fast/{parts}/{size}": 10.0, "GET /items/{item_id}/reviews": 10.0}
 
 
@@ -382,8 +388,9 @@ def test_each_kind_is_counted_and_timed(scene):
 
 def test_first_byte_and_last(scene):
     row = scene.row("GET /stream/{parts}/{ms}")
-    assert row["first_byte_ms"]["max"] < 20
     assert row["latency_ms"]["min"] >= 3 * PART_MS
+    # Between them are the waits, however late the first one was.
+    assert row["latency_ms"]["mean"] - row["first_byte_ms"]["mean"] >= 3 * PART_MS - 1
     # A wait as short as these is between two looks at the task now and then.
     assert row["time_ms"]["timer_wait"] >= 0.5 * 2 * 3 * PART_MS, row["time_ms"]
 
@@ -399,7 +406,9 @@ def test_waits_for_the_client(scene, name, ms):
 
 
 def test_background_tasks_are_no_latency(scene):
-    assert scene.row("GET /background/{ms}")["latency_ms"]["max"] < 0.7 * BACKGROUND_MS
+    name = "GET /background/{ms}"
+    (reply,) = scene.replies[name]
+    assert scene.row(name)["latency_ms"]["max"] <= reply.latency_ms + LOOSE_MS
 
 
 @pytest.mark.parametrize(
@@ -416,11 +425,10 @@ def test_background_tasks_are_no_latency(scene):
 def test_where_the_time_goes(scene, name, part):
     row = scene.row(name)
     time_ms = row["time_ms"]
-    # Looks at tasks may be one short at the end.
-    least = 0.7 if part == "timer_wait" else 0.9
+    least = LOOKED_MS - LOOK_MS if part == "timer_wait" else 0.9 * WAIT_MS
     # Its share of steps that hardly have a sample is that of those which have one.
     other = time_ms["cpu_wait"] if name.startswith("GET /bursts") else 0
-    assert time_ms[part] + other >= least * WAIT_MS, (name, time_ms)
+    assert time_ms[part] + other >= least, (name, time_ms)
     assert time_ms[part] <= row["latency_ms"]["max"]
 
 
@@ -555,18 +563,24 @@ def test_who_waited_for_whom(server):
     assert set(victims) == {"GET /text", "GET /empty"}
     for name, replies in (("GET /text", fresh), ("GET /empty", kept)):
         row, victim = rows_of(run)[name], victims[name]
-        # The block is over when its response comes.
+        # The block is over when its response comes; a client that had no CPU asks later.
         delays = [
             (culprit.first_ns - reply.sent_ns) / 1e6
             for culprit, reply in zip(culprits, replies, strict=True)
+            if reply.sent_ns < culprit.first_ns
         ]
-        assert victim["requests"] == len(replies)
+        later = [
+            reply.latency_ms
+            for culprit, reply in zip(culprits, replies, strict=True)
+            if reply.sent_ns >= culprit.first_ns
+        ]
+        assert victim["requests"] == len(delays) > 0
         assert abs(victim["delay_ms"]["max"] - max(delays)) <= VICTIM_MS, (victim, delays)
         assert abs(victim["delay_ms"]["total"] - sum(delays)) <= VICTIM_MS * len(delays)
         for key in ("min", "max"):
             own = {"min": min, "max": max}[key](reply.latency_ms for reply in replies)
             assert abs(row["latency_ms"][key] - own) <= LOOSE_MS, (name, key)
-        total = row["latency_ms"]["mean"] * row["latency_ms"]["count"]
+        total = row["latency_ms"]["mean"] * row["latency_ms"]["count"] - sum(later)
         assert row["time_ms"]["behind_others"] >= 0.9 * total, (name, row["time_ms"])
     told = {
         f"{one['victim']['method']} {one['victim']['route']}": one for one in run.report["matrix"]
