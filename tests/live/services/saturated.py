@@ -13,7 +13,7 @@ import time
 import truth
 from fastapi import FastAPI
 
-WORK = 1500
+WORK = 2500
 TALLY = 8000
 BATCH = 20
 PAUSE_S = 0.010
