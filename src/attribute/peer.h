@@ -74,6 +74,7 @@ struct peer_call {
 	bool internal;		/* of the client library: log-in, keep-alive, transaction control */
 	uint32_t commands;	/* statements in it, at least one; those that were seen */
 	const char *shape;	/* interned; NULL: not known */
+	uint64_t statement;	/* without a shape: hash of the name it was prepared by, 0: none */
 	uint64_t bytes_sent, bytes_received;
 };
 

@@ -49,6 +49,7 @@ struct peer_send {
 	const char *shape;
 	uint64_t id;
 	uint64_t resumes;	/* it runs the statement of this hash */
+	uint64_t statement;	/* see struct peer_call */
 };
 
 struct peer_name {

@@ -145,6 +145,17 @@ static void bind(struct peer *peer, const struct peer_view *view, size_t at, uin
 		    peer_defined(peer, hash));
 }
 
+/*
+ * What was bound has a name of the client's, and was prepared before anybody saw it: the name
+ * tells it from other statements of this connection.
+ */
+static uint64_t named_statement(const struct peer *peer)
+{
+	uint64_t bound = peer->postgres.bound;
+
+	return bound == peer_hash(KIND_STATEMENT, NULL, 0) ? 0 : bound;
+}
+
 static void execute(struct peer *peer, const struct peer_view *view, size_t at, uint64_t end,
 		    struct peer_send *send)
 {
@@ -154,6 +165,8 @@ static void execute(struct peer *peer, const struct peer_view *view, size_t at, 
 
 	if (whole)
 		shape = peer_defined(peer, peer_hash(KIND_PORTAL, view->bytes + at, length));
+	if (!shape)
+		send->statement = named_statement(peer);
 	statement(peer, send, shape && *shape ? shape : NULL, shape && !*shape);
 }
 
@@ -282,6 +295,8 @@ static void sent_unseen(struct peer *peer, const struct peer_view *view, uint64_
 	/* what was bound is executed before the Sync */
 	if (synced && !send->exact && state->bound && !send->commands) {
 		shape = peer_defined(peer, state->bound);
+		if (!shape)
+			send->statement = named_statement(peer);
 		statement(peer, send, shape && *shape ? shape : NULL, shape && !*shape);
 	}
 }

@@ -390,12 +390,12 @@ void request_end(struct tracker *tracker, struct open_request *request, uint64_t
 }
 
 static bool same_site(const struct site_calls *site, const struct call_origin *origin,
-		      const char *peer, const char *shape)
+		      const char *peer, const struct peer_call *call)
 {
 	return site->culprit.file == origin->culprit.file &&
 	       site->culprit.line == origin->culprit.line &&
 	       site->culprit.qualname == origin->culprit.qualname && site->peer == peer &&
-	       site->shape == shape;
+	       site->shape == call->shape && site->statement == call->statement;
 }
 
 void request_message(struct tracker *tracker, struct open_request *request, bool in,
@@ -433,7 +433,7 @@ void request_site(struct tracker *tracker, struct open_request *request,
 	struct site_calls *site = NULL;
 
 	for (size_t i = 0; i < request->site_count && !site; i++)
-		if (same_site(&request->sites[i], origin, peer, call->shape))
+		if (same_site(&request->sites[i], origin, peer, call))
 			site = &request->sites[i];
 	if (!site) {
 		if (vec_reserve((void **)&request->sites, &request->site_capacity,
@@ -445,6 +445,7 @@ void request_site(struct tracker *tracker, struct open_request *request,
 		*site = (struct site_calls){ .culprit = origin->culprit,
 					     .library = origin->library, .peer = peer,
 					     .shape = call->shape,
+					     .statement = call->statement,
 					     .first_ns = call->start_ns };
 	}
 	if (request->websocket) {

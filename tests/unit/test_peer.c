@@ -523,6 +523,29 @@ static void test_ends(void **state)
 	expect(talk, "1 wait 1: 1 GET /a\n2 no reply: 1 GET /b\n");
 }
 
+/* The statement of the last call that was made, as far as its name tells. */
+#define STATEMENT(talk, bytes) \
+	(SEND(talk, bytes), peer_closed(talk->peer, talk->now, PEER_CLOSED, talk_call, talk), \
+	 assert_null(talk->last.shape), talk->last.statement)
+
+/* Statements that were prepared before anybody looked are told apart by their names. */
+static void test_names_of_statements(void **state)
+{
+	struct talk *talk = talk_to(5432);
+	uint64_t z, y;
+
+	(void)state;
+	z = STATEMENT(talk, "B\0\0\0\15\0z\0\0\0\0\0\0\0E\0\0\0\11\0\0\0\0\0S\0\0\0\4");
+	y = STATEMENT(talk, "B\0\0\0\15\0y\0\0\0\0\0\0\0E\0\0\0\11\0\0\0\0\0S\0\0\0\4");
+	assert_true(z && y && z != y);
+	assert_int_equal(STATEMENT(talk, "B\0\0\0\15\0z\0\0\0\0\0\0\0"
+					 "E\0\0\0\11\0\0\0\0\0S\0\0\0\4"), z);
+	/* the one without a name may be any */
+	assert_int_equal(STATEMENT(talk, "B\0\0\0\14\0\0\0\0\0\0\0\0"
+					 "E\0\0\0\11\0\0\0\0\0S\0\0\0\4"), 0);
+	peer_free(talk->peer);
+}
+
 static bool is_second(void *context, const struct peer_call *call)
 {
 	*(bool *)context = call->due;
@@ -685,6 +708,7 @@ int main(void)
 		cmocka_unit_test(test_unpaired),
 		cmocka_unit_test(test_learn),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_names_of_statements),
 		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_not_waited),
 		cmocka_unit_test(test_gap),
