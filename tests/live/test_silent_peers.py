@@ -52,8 +52,7 @@ def run(request, ports):
             answers = drive(service, paths, concurrency=1)
             # The connections of /left are given up once their requests are over.
             drive(service, [f"/told/{MS}"], concurrency=1)
-        text = attached(service, json_report=False)
-        with text as said:
+        with attached(service, json_report=False) as said:
             drive(service, [f"/httpx/{MS}"] * 2, concurrency=1)
     assert run.status == 0, run.stderr
     assert {answer.status for answer in answers} == {200}
