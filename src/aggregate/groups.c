@@ -261,8 +261,7 @@ static void log_cell(struct window *window, const struct group *group, const str
 }
 
 int group_add(struct window *window, enum window_class class, const struct activity *activity,
-	      uint64_t ns, uint32_t calls, uint32_t samples, bool ongoing,
-	      struct pending_step *pending)
+	      uint64_t ns, uint32_t calls, uint32_t samples, struct pending_step *pending)
 {
 	int group = group_find(window, class, activity), position;
 	struct cell *cell;
@@ -285,7 +284,7 @@ int group_add(struct window *window, enum window_class class, const struct activ
 	cell->samples += samples;
 	cell->pid = activity->pid;
 	cell->request = activity->request != 0;
-	cell->ongoing |= ongoing;
+	cell->ongoing |= activity->ongoing;
 	cell->since_before |= !!(activity->flags & EVENT_F_SINCE_BEFORE);
 	touch(pending, group, position, ns);
 	log_cell(window, window->groups[group], cell, activity, ns);

@@ -16,8 +16,7 @@ void group_note(struct group *group, const struct activity *activity, uint64_t n
  * notes the rest.  The cell is remembered in `pending` (may be NULL) for the lag.
  */
 int group_add(struct window *window, enum window_class class, const struct activity *activity,
-	      uint64_t ns, uint32_t calls, uint32_t samples, bool ongoing,
-	      struct pending_step *pending);
+	      uint64_t ns, uint32_t calls, uint32_t samples, struct pending_step *pending);
 
 void group_free(struct group *group);
 

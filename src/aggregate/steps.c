@@ -170,8 +170,7 @@ static const struct code_info *common_function(const struct pending_step *pendin
 
 /* Gives the CPU time of a share to its culprit. */
 static int share_out(struct window *window, struct pending_step *pending,
-		     const struct share *share, uint64_t ns, const struct activity *step,
-		     bool ongoing)
+		     const struct share *share, uint64_t ns, const struct activity *step)
 {
 	const struct code_info *code = common_function(pending, share);
 	uint64_t each = ns / share->count;
@@ -197,8 +196,9 @@ static int share_out(struct window *window, struct pending_step *pending,
 			continue;
 		activity.time_ns = step->time_ns;
 		activity.start_ns = step->start_ns;
+		activity.ongoing = step->ongoing;
 		error = group_add(window, share->gc ? CLASS_GC : CLASS_CPU, &activity, each, 0, 1,
-				  ongoing, pending);
+				  pending);
 		if (error)
 			return error;
 	}
@@ -216,7 +216,7 @@ static bool is_short(const struct share *share, size_t total)
 
 /* CPU time of the step that is nobody else's. */
 static int share_cpu(struct window *window, struct pending_step *pending,
-		     const struct activity *step, bool ongoing)
+		     const struct activity *step)
 {
 	const struct step_parts *parts = &step->step->parts;
 	uint64_t cpu = parts->cpu_user_ns + parts->cpu_kernel_ns;
@@ -243,7 +243,7 @@ static int share_cpu(struct window *window, struct pending_step *pending,
 					pending->samples[k].shared = true;
 			continue;
 		}
-		error = share_out(window, pending, &share, ns, step, ongoing);
+		error = share_out(window, pending, &share, ns, step);
 		if (error)
 			return error;
 	}
@@ -342,14 +342,14 @@ static void log_waits(struct window *window, const struct waiting_step *waiting)
 }
 
 static int note_waits(struct window *window, const struct pending_step *pending,
-		      const struct activity *step, bool ongoing, int32_t *ret_holder)
+		      const struct activity *step, int32_t *ret_holder)
 {
 	const struct event_step *event = step->step;
 	struct waiting_step waiting = {
 		.start_ns = step->start_ns, .length_ns = step->duration_ns,
 		.gil_ns = event->parts.gil_ns, .runnable_ns = event->parts.runnable_ns,
 		.rival_tgid = event->rival_tgid, .pid = step->pid, .tid = step->tid,
-		.holder = -1, .ongoing = ongoing,
+		.holder = -1, .ongoing = step->ongoing,
 		.since_before = step->flags & EVENT_F_SINCE_BEFORE,
 	};
 	char rival[sizeof(event->rival) + 1] = "";
@@ -372,16 +372,16 @@ static int note_waits(struct window *window, const struct pending_step *pending,
 	return 0;
 }
 
-int step_add(struct window *window, const struct activity *step, bool ongoing)
+int step_add(struct window *window, const struct activity *step)
 {
 	struct pending_step *pending = pending_of(window, step);
 	int32_t holder = -1;
 	int error = 0;
 
 	window->stopped_ns += step->step->parts.stopped_ns;
-	error = note_waits(window, pending, step, ongoing, &holder);
+	error = note_waits(window, pending, step, &holder);
 	if (!error && pending)
-		error = share_cpu(window, pending, step, ongoing);
+		error = share_cpu(window, pending, step);
 	for (size_t i = 0; pending && i < pending->touched_count; i++) {
 		struct cell *cell = &window->groups[pending->touched[i].group]
 					     ->cells.items[pending->touched[i].cell];

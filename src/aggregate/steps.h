@@ -13,7 +13,7 @@ void pending_clear(struct pending_step *pending, bool all);
 
 int pending_sample_add(struct window *window, const struct activity *activity);
 
-/* The step has ended (or is as long as it is when the window ends): shares it out. */
-int step_add(struct window *window, const struct activity *activity, bool ongoing);
+/* The step has ended, or is ongoing when the window ends: shares it out. */
+int step_add(struct window *window, const struct activity *activity);
 
 #endif

@@ -93,7 +93,7 @@ static bool is_silent(const struct activity *activity)
 				      !activity->owner_task);
 }
 
-static int add_call(struct window *window, const struct activity *activity, bool ongoing)
+static int add_call(struct window *window, const struct activity *activity)
 {
 	struct pending_step *pending = pending_of(window, activity);
 
@@ -107,7 +107,7 @@ static int add_call(struct window *window, const struct activity *activity, bool
 		return 0;
 	/* of several, the place of one is known */
 	return group_add(window, class_of_call(activity), activity, activity->duration_ns,
-			 activity->count, activity->count > 1, ongoing, pending);
+			 activity->count, activity->count > 1, pending);
 }
 
 static int add_holder(struct window *window, const struct activity *activity)
@@ -127,16 +127,16 @@ static int add_holder(struct window *window, const struct activity *activity)
 	return 0;
 }
 
-static int add(struct window *window, const struct activity *activity, bool ongoing)
+int window_add(struct window *window, const struct activity *activity)
 {
 	switch (activity->kind) {
 	case ACTIVITY_CALL:
-		return add_call(window, activity, ongoing);
+		return add_call(window, activity);
 	case ACTIVITY_PAGE_FAULT:
 		if (is_silent(activity))
 			return 0;
 		return group_add(window, CLASS_FAULT, activity, activity->duration_ns,
-				 activity->count, 0, ongoing, pending_of(window, activity));
+				 activity->count, 0, pending_of(window, activity));
 	case ACTIVITY_SAMPLE:
 		return pending_sample_add(window, activity);
 	case ACTIVITY_HOLDER:
@@ -147,19 +147,9 @@ static int add(struct window *window, const struct activity *activity, bool ongo
 	case ACTIVITY_WORK:
 		return 0; /* parts of requests */
 	case ACTIVITY_STEP:
-		return step_add(window, activity, ongoing);
+		return step_add(window, activity);
 	}
 	return 0;
-}
-
-int window_add(struct window *window, const struct activity *activity)
-{
-	return add(window, activity, false);
-}
-
-int window_add_ongoing(struct window *window, const struct activity *activity)
-{
-	return add(window, activity, true);
 }
 
 int window_add_request(struct window *window, const struct served_request *request)

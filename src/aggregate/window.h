@@ -170,9 +170,6 @@ void window_free(struct window *window);
 /* Takes one activity.  0 or -ENOMEM; silently counts what is beyond the bounds. */
 int window_add(struct window *window, const struct activity *activity);
 
-/* Takes the activity as still going on when the window ends. */
-int window_add_ongoing(struct window *window, const struct activity *activity);
-
 /* A request that has ended, or is as long as it is when the window ends.  0 or -ENOMEM. */
 int window_add_request(struct window *window, const struct served_request *request);
 

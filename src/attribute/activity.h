@@ -42,6 +42,7 @@ struct activity {
 	pid_t pid, tid;
 	uint64_t time_ns;	/* when it was recorded: its end */
 	uint64_t start_ns, duration_ns;
+	bool ongoing;		/* STEP, CALL: the window ends before it, its length is up to now */
 	uint64_t step_seq;
 
 	uint64_t request;	/* tells requests apart, 0: belongs to none */

@@ -287,8 +287,8 @@ static void name_target(struct activity *activity, const struct call_target *tar
 	}
 }
 
-int attribute_call(const struct process_view *view, const struct event_call *call,
-		   struct frame *frames, struct activity *activity)
+static void attribute_call(const struct process_view *view, const struct event_call *call,
+			   struct frame *frames, struct activity *activity)
 {
 	activity->kind = ACTIVITY_CALL;
 	activity->start_ns = call->start_ns;
@@ -300,7 +300,6 @@ int attribute_call(const struct process_view *view, const struct event_call *cal
 	name_python(view, &call->request, &call->stack, frames, activity);
 	activity->own_work |= awaits_start(activity) || is_memory_call(call);
 	name_target(activity, &call->target);
-	return 0;
 }
 
 /*
@@ -374,7 +373,8 @@ int attribute_event(const struct process_view *view, const struct event_header *
 				       .number = -1 };
 	switch (event->kind) {
 	case EVENT_CALL:
-		return attribute_call(view, (const void *)event, frames, activity);
+		attribute_call(view, (const void *)event, frames, activity);
+		return 0;
 	case EVENT_SAMPLE:
 	case EVENT_HOLDER:
 		attribute_sample(view, (const void *)event, frames, activity);

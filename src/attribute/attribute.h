@@ -35,13 +35,6 @@ struct process_view {
 int attribute_event(const struct process_view *view, const struct event_header *event,
 		    struct frame *frames, struct activity *ret_activity);
 
-/*
- * The same for a stack that user space walked itself, of a thread that hangs
- * in a call; `call` has everything but the stack.
- */
-int attribute_call(const struct process_view *view, const struct event_call *call,
-		   struct frame *frames, struct activity *ret_activity);
-
 /* Whose request a task runs for: identity and route of `activity`, the rest of it zero. */
 void attribute_request(const struct process_view *view, pid_t pid, pid_t tid,
 		       const struct request_record *request, struct activity *ret_activity);

@@ -103,6 +103,7 @@ static void print_json(const struct activity *activity)
 	cJSON_AddNumberToObject(object, "pid", activity->pid);
 	cJSON_AddNumberToObject(object, "tid", activity->tid);
 	add_ms(object, "duration_ms", activity->duration_ns);
+	cJSON_AddBoolToObject(object, "ongoing", activity->ongoing);
 	add_text(object, "route", activity->route.route);
 	add_text(object, "method", activity->route.method);
 	add_text(object, "task", activity->owner_task);
@@ -136,6 +137,8 @@ void follow_activity(void *context, const struct activity *activity)
 		return;
 	}
 	print_activity(stdout, kinds[activity->kind], activity);
+	if (activity->ongoing)
+		fputs("  still going on", stdout);
 	putchar('\n');
 	fflush(stdout);
 }

@@ -162,6 +162,14 @@ static void on_pool_wait(void *context, const struct pool_wait *wait)
 		log_debug("out of memory: a wait of pid %d is not counted", wait->pid);
 }
 
+void observation_take(struct observation *observation, const struct activity *activity)
+{
+	if (observation->options.on_activity)
+		observation->options.on_activity(observation->options.context, activity);
+	if (window_add(&observation->window, activity))
+		log_debug("out of memory: an event of pid %d is not counted", activity->pid);
+}
+
 static void take_request_event(struct observation *observation, struct observed *observed,
 			       const struct event_header *event,
 			       const struct activity *activity)
@@ -202,10 +210,8 @@ static void on_event(void *context, const struct event_header *event)
 		return;
 	if (activity.kind == ACTIVITY_STEP && observation->options.on_stall)
 		stall_over(observation, observed, &activity);
-	if (observation->options.on_activity)
-		observation->options.on_activity(observation->options.context, &activity);
-	if (window_add(&observation->window, &activity))
-		log_debug("out of memory: an event of pid %d is not counted", activity.pid);
+	loop_open_ended(observed, &activity);
+	observation_take(observation, &activity);
 }
 
 int observation_open(const struct observe_options *options, struct observation **ret_observation,

@@ -122,129 +122,6 @@ int observed_refresh(struct observation *observation, struct observed *observed)
 	return (int)observed->loop_count;
 }
 
-/* Call and stack of a loop thread that is asleep in a call, as an event would have them. */
-static int open_call(struct observed *observed, const volatile struct loop_slot *slot,
-		     uint64_t now, struct event_call *call)
-{
-	struct walk_result walk;
-	int error = walk_thread(observed->target->mem, &observed->config, &observed->roles,
-				slot->tstate, slot->loop, &walk);
-
-	if (error)
-		return error;
-	memset(call, 0, offsetof(struct event_call, stack.frames));
-	call->header.time_ns = now;
-	call->header.tgid = (uint32_t)observed->pid;
-	call->header.tid = slot->tid;
-	call->start_ns = slot->call_start_ns ? slot->call_start_ns : slot->step_start_ns;
-	call->duration_ns = now - call->start_ns;
-	call->step_seq = slot->seq;
-	call->number = (uint32_t)slot->call_number;
-	call->calls = 1;
-	call->target.fd = -1;
-	call->request = walk.request;
-	call->stack = walk.stack;
-	if (slot->flags & SLOT_SINCE_BEFORE)
-		call->header.flags |= EVENT_F_SINCE_BEFORE;
-	return 0;
-}
-
-/* The step as it would be reported if it ended now. */
-static void open_step(const volatile struct loop_slot *slot, uint64_t now, struct event_step *step)
-{
-	memset(step, 0, sizeof(*step));
-	step->header.kind = EVENT_STEP;
-	step->header.time_ns = now;
-	step->header.tgid = slot->tgid;
-	step->header.tid = slot->tid;
-	if (slot->flags & SLOT_SINCE_BEFORE)
-		step->header.flags |= EVENT_F_SINCE_BEFORE;
-	step->start_ns = slot->step_start_ns;
-	step->end_ns = now;
-	step->seq = slot->seq;
-	memcpy(&step->parts, (const void *)&slot->parts, sizeof(step->parts));
-	step->parts.page_fault_ns += slot->fault_off_ns;
-	if (!slot->call_start_ns && !slot->off_ns && slot->on_ns && now > slot->on_ns)
-		step->parts.cpu_user_ns += now - slot->on_ns;
-	else if (slot->call_start_ns && slot->flags & SLOT_GIL_CALL)
-		step->parts.gil_ns += now - slot->call_start_ns;
-	else if (slot->call_start_ns && now > slot->call_start_ns)
-		step->parts.calls_ns += now - slot->call_start_ns;
-	else if (slot->off_ns && slot->off_kind == OFF_RUNNABLE && now > slot->off_ns)
-		step->parts.runnable_ns += now - slot->off_ns;
-	else if (slot->off_ns && slot->off_kind == OFF_STOPPED && now > slot->off_ns)
-		step->parts.stopped_ns += now - slot->off_ns;
-	else if (slot->off_ns && slot->off_kind == OFF_FAULT && now > slot->off_ns)
-		step->parts.page_fault_ns += now - slot->off_ns;
-	step->samples = slot->samples;
-	step->process = slot->process;
-}
-
-/*
- * A process that is killed in the middle of a stall takes its memory along:
- * the stack is then the one of the last time that the stall was looked at.
- */
-static void remember_stack(struct observed_loop *loop, struct event_call *call)
-{
-	if (call->stack.count) {
-		if (!loop->seen)
-			loop->seen = malloc(sizeof(*loop->seen));
-		if (loop->seen)
-			*loop->seen = *call;
-	} else if (loop->seen && loop->seen->step_seq == call->step_seq) {
-		call->request = loop->seen->request;
-		call->stack = loop->seen->stack;
-	}
-}
-
-int loop_open_step(struct observation *observation, struct observed *observed,
-		   struct observed_loop *loop, uint64_t now, bool alert)
-{
-	const volatile struct loop_slot *slot = loop_slot_of(observation, loop);
-	struct activity activity;
-	struct event_step step;
-	struct event_call call;
-	uint64_t start = slot ? slot->step_start_ns : 0, seq = slot ? slot->seq : 0;
-	bool in_call = slot && slot->call_start_ns && !(slot->flags & SLOT_GIL_CALL);
-
-	if (!start || now <= start || !observed->target)
-		return 0;
-	if (slot->state == LOOP_GONE && !observed->ended)
-		return 0; /* the thread ended, its process did not: no step was left */
-	if (!observed->ended && loop_is_left(observation, observed, loop))
-		return 0; /* the loop was stopped, its thread goes on */
-	open_step(slot, now, &step);
-	if (alert || in_call) {
-		if (open_call(observed, slot, now, &call))
-			return 0;
-		if (slot->seq != seq || slot->step_start_ns != start)
-			return 0; /* it went on while we looked */
-		remember_stack(loop, &call);
-		memset(&activity, 0, sizeof(activity));
-		activity.pid = observed->pid;
-		activity.tid = loop->tid;
-		activity.flags = call.header.flags;
-		activity.time_ns = now;
-		attribute_call(&observed->view, &call, observation->frames, &activity);
-		if (!in_call)
-			activity.number = -1;
-		if (alert) {
-			activity.start_ns = start;
-			activity.duration_ns = now - start;
-			loop->alerted_seq = seq + 1;
-			loop->alert = activity;
-			observation->options.on_stall(observation->options.context, &activity,
-						      false);
-			return 0;
-		}
-		if (call.duration_ns >= observation->options.attach.slow_call_ns)
-			window_add_ongoing(&observation->window, &activity);
-	}
-	if (attribute_event(&observed->view, &step.header, observation->frames, &activity))
-		return 0;
-	return window_add_ongoing(&observation->window, &activity);
-}
-
 static void check_stall(struct observation *observation, struct observed *observed,
 			struct observed_loop *loop, uint64_t now)
 {
@@ -258,7 +135,7 @@ static void check_stall(struct observation *observation, struct observed *observ
 		limit = observation->options.stall_ns;
 	if (now < start + limit || loop->alerted_seq == slot->seq + 1)
 		return;
-	loop_open_step(observation, observed, loop, now, true);
+	loop_alert(observation, observed, loop);
 }
 
 /*

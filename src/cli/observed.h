@@ -28,6 +28,8 @@ struct observed_loop {
 	uint64_t since_ns;	/* when the one it runs now was registered */
 	uint64_t gone_ns;	/* when it was noticed that the thread ended, 0: it did not */
 	struct event_call *seen;	/* owned: the last open call that was looked at, or NULL */
+	struct event_step open;	/* the step that was open then; start_ns 0: none */
+	bool call_open;		/* and `seen` was */
 	enum loop_kind kind;
 	uint64_t alerted_seq;	/* step that was reported as a stall, plus 1; 0: none */
 	struct activity alert;	/* what was said then; its frames and target are gone */
@@ -122,6 +124,9 @@ const volatile struct loop_slot *loop_slot_of(const struct observation *observat
 bool loop_is_left(const struct observation *observation, const struct observed *observed,
 		  const struct observed_loop *loop);
 
+/* What is known of a thread that runs loops, or NULL. */
+struct observed_loop *loop_of_thread(struct observed *observed, pid_t tid);
+
 /* Registers the loops of the target that are new, also in place of earlier ones of a thread. */
 void loops_take(struct observation *observation, struct observed *observed);
 
@@ -155,8 +160,22 @@ void observation_tick(struct observation *observation, uint64_t now);
  */
 void snapshots_tick(struct observation *observation, uint64_t now);
 
-/* Adds what is still open in a loop to the window (or says it, when `alert`). */
-int loop_open_step(struct observation *observation, struct observed *observed,
-		   struct observed_loop *loop, uint64_t now, bool alert);
+/* Notes what a loop is in the middle of, as it would be reported if it ended now. */
+void loop_look(struct observation *observation, struct observed *observed,
+	       struct observed_loop *loop);
+
+/* Says that the step a loop is in goes on. */
+void loop_alert(struct observation *observation, struct observed *observed,
+		struct observed_loop *loop);
+
+/* An activity came: was it open when its loop was looked at, it is not any more. */
+void loop_open_ended(struct observed *observed, const struct activity *activity);
+
+/* Adds what was open when the loop was looked at last, and has not ended since. */
+void loop_add_open(struct observation *observation, struct observed *observed,
+		   struct observed_loop *loop);
+
+/* Tells of an activity, and adds it to the window. */
+void observation_take(struct observation *observation, const struct activity *activity);
 
 #endif

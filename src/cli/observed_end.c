@@ -54,7 +54,8 @@ void observed_end(struct observation *observation, struct observed *observed, co
 
 		if (loop->slot < 0)
 			continue;
-		loop_open_step(observation, observed, loop, now, false);
+		loop_look(observation, observed, loop);
+		loop_add_open(observation, observed, loop);
 		attach_remove_loop(observation->attachment, loop->slot);
 		loop_leave(observation, observed, loop);
 	}

@@ -106,7 +106,7 @@ void loops_leave(struct observation *observation, uint64_t now)
 	}
 }
 
-static struct observed_loop *find_thread(struct observed *observed, pid_t tid)
+struct observed_loop *loop_of_thread(struct observed *observed, pid_t tid)
 {
 	for (size_t i = 0; i < observed->loop_count; i++)
 		if (observed->loops[i].tid == tid)
@@ -236,7 +236,7 @@ void loops_take(struct observation *observation, struct observed *observed)
 
 	for (size_t i = 0; i < target->loop_count; i++) {
 		const struct event_loop loop = target->loops[i];
-		struct observed_loop *thread = find_thread(observed, loop.tid);
+		struct observed_loop *thread = loop_of_thread(observed, loop.tid);
 		const volatile struct loop_slot *slot =
 			thread ? loop_slot_of(observation, thread) : NULL;
 
@@ -260,7 +260,7 @@ static void look_again(struct observation *observation, struct observed *observe
 void loops_seen(struct observation *observation, struct observed *observed,
 		const struct event_header *event)
 {
-	const struct observed_loop *loop = find_thread(observed, (pid_t)event->tid);
+	const struct observed_loop *loop = loop_of_thread(observed, (pid_t)event->tid);
 
 	loops_leave(observation, monotonic_ns());
 	if (loop && loop->slot >= 0 && event->time_ns < loop->since_ns)

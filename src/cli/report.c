@@ -218,11 +218,27 @@ static void note_stops(struct observation *observation)
 	observed_note(observation->items[0], text);
 }
 
-/* No event is made from now on; those that are being made arrive in a moment. */
+static void each_loop(struct observation *observation,
+		      void (*what)(struct observation *observation, struct observed *observed,
+				   struct observed_loop *loop))
+{
+	for (size_t i = 0; i < observation->count; i++) {
+		struct observed *observed = observation->items[i];
+
+		for (size_t k = 0; !observed->ended && k < observed->loop_count; k++)
+			what(observation, observed, &observed->loops[k]);
+	}
+}
+
+/*
+ * No event is made from now on; those that are being made arrive in a moment.  What ends
+ * after that was open, and may be over by the time that the last event is read.
+ */
 static void take_the_last(struct observation *observation)
 {
 	uint64_t counters[COUNTER_COUNT], arrived;
 
+	each_loop(observation, loop_look);
 	attach_mute(observation->attachment);
 	for (unsigned try = 0; try < LAST_TRIES; try++) {
 		collector_drain(observation->collector);
@@ -258,13 +274,8 @@ int observation_report(struct observation *observation, struct report *report)
 	int error;
 
 	take_the_last(observation);
+	each_loop(observation, loop_add_open);
 	now = monotonic_ns();
-	for (size_t i = 0; i < observation->count; i++) {
-		struct observed *observed = observation->items[i];
-
-		for (size_t k = 0; !observed->ended && k < observed->loop_count; k++)
-			loop_open_step(observation, observed, &observed->loops[k], now, false);
-	}
 	tracker_finish(observation->tracker, now);
 	note_stops(observation);
 	memset(report, 0, sizeof(*report));

@@ -76,6 +76,27 @@ def test_a_stop_in_a_sleep_is_no_part_of_it(calls):
     assert sum(parts.values()) == pytest.approx(step["duration_ms"], rel=STEP_PART)
 
 
+def test_what_is_open_at_the_end_is_told(calls):
+    """The window ends in the middle of a sleep."""
+    request = threading.Thread(target=get, args=(calls, "/sleep/1500"))
+    with attached(calls, *FOLLOW) as run:
+        request.start()
+        wait_until(lambda: sleeps_in(calls.pid) in SLEEPS, 5, "the sleep")
+        since = time.monotonic()
+        time.sleep(0.1)
+        slept_ms = (time.monotonic() - since) * 1e3
+    request.join()
+    (call,) = followed(run, "call")
+    (step,) = [step for step in followed(run, "step") if not without_a_call(step)]
+    assert call["ongoing"] and step["ongoing"]
+    assert slept_ms <= call["duration_ms"] < 1500
+    assert call["duration_ms"] == pytest.approx(step["parts_ms"]["calls"], abs=0.01)
+    assert sum(step["parts_ms"].values()) == pytest.approx(step["duration_ms"], rel=STEP_PART)
+    (finding,) = run.findings("blocking_call")
+    assert finding["ongoing"]
+    assert finding["duration_ms"]["max"] == pytest.approx(call["duration_ms"], abs=0.01)
+
+
 def test_vfork_is_one_call_of_the_parent(calls):
     with attached(calls, *FOLLOW) as run:
         answer = get(calls, "/vfork").json()

@@ -290,7 +290,8 @@ static void open_at_the_end(void **state)
 	const struct finding *finding;
 
 	activity.flags = EVENT_F_SINCE_BEFORE;
-	assert_int_equal(window_add_ongoing(&t->window, &activity), 0);
+	activity.ongoing = true;
+	assert_int_equal(window_add(&t->window, &activity), 0);
 	finding = only(t, FINDING_blocking_call);
 	assert_true(finding->ongoing);
 	assert_true(finding->since_before);
@@ -304,7 +305,8 @@ static void an_open_step_is_shared_out(void **state)
 	add_samples(t, 1, 0xa0, 50, 0);
 	activity = step_of(t, &(struct step_parts){ .cpu_user_ns = 500 * NS_PER_MS });
 	activity.flags = EVENT_F_SINCE_BEFORE;
-	assert_int_equal(window_add_ongoing(&t->window, &activity), 0);
+	activity.ongoing = true;
+	assert_int_equal(window_add(&t->window, &activity), 0);
 	assert_true(only(t, FINDING_cpu_stall)->ongoing);
 	assert_true(t->findings.items[0].since_before);
 	assert_int_equal(t->findings.items[0].duration.total, 500 * NS_PER_MS);
