@@ -222,6 +222,7 @@ static __always_inline void step_end(struct scratch *s, struct loop_slot *slot, 
 		step->start_ns = start;
 		step->end_ns = now;
 		step->seq = slot->seq;
+		step->busy_ns = slot->busy_ns;
 		step->parts = slot->parts;
 		cpu_split(&step->parts, slot, task);
 		step->calls = slot->calls;

@@ -214,6 +214,7 @@ struct event_step {
 	struct event_header header;
 	__u64 start_ns, end_ns;
 	__u64 seq;
+	__u64 busy_ns;		/* time that this loop has spent in steps at its end: its clock */
 	struct step_parts parts;
 	__u32 calls;		/* system calls that slept */
 	__u32 samples;		/* clock samples sent of this step */

@@ -79,16 +79,16 @@ int timeline_add(struct timeline *timeline, enum time_part part, const struct st
 	return add_span(timeline, &span);
 }
 
-void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
-		  uint64_t end_ns)
+void step_log_add(struct step_log *log, const struct event_step *step)
 {
 	size_t at = log->count++ % STEP_LOG;
 
-	log->items[at].seq = seq;
-	log->items[at].start_ns = start_ns;
-	log->items[at].end_ns = end_ns;
-	log->items[at].pid = pid;
-	log->items[at].tid = tid;
+	log->items[at].seq = step->seq;
+	log->items[at].start_ns = step->start_ns;
+	log->items[at].end_ns = step->end_ns;
+	log->items[at].busy_ns = step->busy_ns - (step->end_ns - step->start_ns);
+	log->items[at].pid = (pid_t)step->header.tgid;
+	log->items[at].tid = (pid_t)step->header.tid;
 }
 
 void step_log_turn(struct step_log *log, const struct loop_moment *moment)
@@ -136,6 +136,14 @@ static int add_silent(struct timeline *timeline, uint64_t start, uint64_t end)
 	return add_rest(timeline, PART_loop_cpu, start, end);
 }
 
+/* Did the loop wait for something, in `length` with that much on its clock and so many steps? */
+static bool was_idle(uint64_t length, uint64_t busy, uint64_t steps)
+{
+	uint64_t idle = length > busy ? length - busy : 0;
+
+	return idle > length / 20 && idle > steps * SELECT_NS;
+}
+
 /*
  * The loop has not been idle since it last ran for it: it ran on, or others did.
  * `ret_alone`: nobody else had the loop.
@@ -143,7 +151,7 @@ static int add_silent(struct timeline *timeline, uint64_t start, uint64_t end)
 static int went_on(struct timeline *timeline, const struct loop_moment *moment,
 		   const struct step_log *log, bool *ret_alone)
 {
-	uint64_t start = timeline->ran_ns, end = moment->own->start_ns, busy, idle, usual;
+	uint64_t start = timeline->ran_ns, end = moment->own->start_ns, busy;
 	uint64_t ran = moment->now_ns - end;
 	struct time_span others;
 	int error;
@@ -152,9 +160,7 @@ static int went_on(struct timeline *timeline, const struct loop_moment *moment,
 	    moment->own->busy_ns < timeline->ran_busy_ns + ran)
 		return 0;
 	busy = moment->own->busy_ns - ran - timeline->ran_busy_ns;
-	idle = end - start > busy ? end - start - busy : 0;
-	usual = (moment->seq - timeline->ran_seq) * SELECT_NS;
-	if (idle > (end - start) / 20 && idle > usual)
+	if (was_idle(end - start, busy, moment->seq - timeline->ran_seq))
 		return 0;
 	others = turns_of_others(log, moment, start, end);
 	*ret_alone = others.end_ns <= others.start_ns;
@@ -165,6 +171,17 @@ static int went_on(struct timeline *timeline, const struct loop_moment *moment,
 	error = add_silent(timeline, start, others.start_ns) ?:
 		add_rest(timeline, PART_behind_others, others.start_ns, others.end_ns);
 	return error ? error : add_silent(timeline, others.end_ns, end);
+}
+
+/* Was the loop idle between ready_ns and a later step? What was ready had run by then. */
+static bool idle_before(const struct timeline *timeline, uint64_t start_ns, uint64_t busy_ns,
+			uint64_t seq)
+{
+	if (!timeline->ready_busy_ns || busy_ns < timeline->ready_busy_ns ||
+	    seq < timeline->ready_seq)
+		return false;
+	return was_idle(start_ns - timeline->ready_ns, busy_ns - timeline->ready_busy_ns,
+			seq - timeline->ready_seq);
 }
 
 /* End of the long steps of a loop that held up what was ready at ready_ns. */
@@ -184,7 +201,9 @@ static uint64_t held_until(const struct timeline *timeline, const struct loop_mo
 			continue;
 		if (before && !timeline->ready_seq)
 			last = log->items[at].seq + READY_STEPS;
-		if (before || log->items[at].seq <= last)
+		if (before || (log->items[at].seq <= last &&
+			       !idle_before(timeline, log->items[at].start_ns,
+					    log->items[at].busy_ns, log->items[at].seq)))
 			until = log->items[at].end_ns;
 	}
 	return until;

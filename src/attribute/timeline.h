@@ -49,6 +49,7 @@ struct time_span {
 struct step_log {
 	struct {
 		uint64_t seq, start_ns, end_ns;
+		uint64_t busy_ns;	/* the loop's clock at start_ns */
 		pid_t pid, tid;
 	} items[STEP_LOG];
 	size_t count;	/* ever added */
@@ -59,8 +60,7 @@ struct step_log {
 	size_t turn_count;
 };
 
-void step_log_add(struct step_log *log, pid_t pid, pid_t tid, uint64_t seq, uint64_t start_ns,
-		  uint64_t end_ns);
+void step_log_add(struct step_log *log, const struct event_step *step);
 
 struct timeline {	/* zero it to begin */
 	struct {

@@ -269,13 +269,9 @@ static int take_event(struct tracker *tracker, struct route_cache *routes,
 
 		return ran_for(tracker, event, &it->own, it->step_seq, activity);
 	}
-	case EVENT_STEP: {
-		const struct event_step *it = (const void *)event;
-
-		step_log_add(&tracker->steps, (pid_t)event->tgid, (pid_t)event->tid, it->seq,
-			     it->start_ns, it->end_ns);
+	case EVENT_STEP:
+		step_log_add(&tracker->steps, (const void *)event);
 		return 0;
-	}
 	default:
 		return 0;
 	}

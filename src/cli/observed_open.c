@@ -32,6 +32,7 @@ static void open_step(const struct loop_slot *slot, uint64_t now, struct event_s
 	step->start_ns = slot->step_start_ns;
 	step->end_ns = now;
 	step->seq = slot->seq;
+	step->busy_ns = slot->busy_ns + now - slot->step_start_ns;
 	step->parts = slot->parts;
 	step->parts.page_fault_ns += slot->fault_off_ns;
 	if (stopped)

@@ -37,6 +37,16 @@ static void own(struct timeline *timeline, const struct step_log *log, uint64_t 
 	assert_int_equal(timeline_own(timeline, &moment, log), 0);
 }
 
+/* A step of a loop that was never idle, with 900 ms on its clock at 0. */
+static void long_step(struct step_log *log, pid_t tid, uint64_t seq, uint64_t start, uint64_t end)
+{
+	struct event_step step = { .header = { .tgid = PID, .tid = (uint32_t)tid }, .seq = seq,
+				   .start_ns = start, .end_ns = end,
+				   .busy_ns = 900 * MS + end };
+
+	step_log_add(log, &step);
+}
+
 static void test_nothing_known_is_other(void **state)
 {
 	struct timeline timeline = { 0 };
@@ -159,7 +169,7 @@ static void test_ready_again_after_a_thread(void **state)
 
 	(void)state;
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
-	step_log_add(&log, PID, TID, 9, 120 * MS, 200 * MS);
+	long_step(&log, TID, 9, 120 * MS, 200 * MS);
 	assert_int_equal(timeline_left(&timeline, PID, TID, 110 * MS, &log), 0);
 	timeline_add(&timeline, PART_thread_run, NULL, 110 * MS, 150 * MS);
 	timeline_ready(&timeline, 150 * MS, 1050 * MS, 9, false);
@@ -178,13 +188,29 @@ static void test_ready_in_a_long_step(void **state)
 	struct timeline_parts parts;
 
 	(void)state;
-	step_log_add(&log, PID, TID, 7, 90 * MS, 150 * MS);
-	step_log_add(&log, PID, TID + 1, 8, 150 * MS, 290 * MS);	/* of another loop */
-	step_log_add(&log, PID, TID, 30, 160 * MS, 200 * MS);	/* it had run by then */
+	long_step(&log, TID, 7, 90 * MS, 150 * MS);
+	long_step(&log, TID + 1, 8, 150 * MS, 290 * MS);	/* of another loop */
+	long_step(&log, TID, 30, 160 * MS, 200 * MS);	/* it had run by then */
 	timeline_ready(&timeline, 100 * MS, 1000 * MS, 7, false);
 	own(&timeline, &log, 300 * MS, 301 * MS, 1101 * MS, 40, 0);
 	timeline_split(&timeline, 100 * MS, 301 * MS, &parts);
 	assert_int_equal(parts.ns[PART_behind_others], 50 * MS);
+	timeline_free(&timeline);
+}
+
+/* A loop that was idle had run what was ready: the next long step held something else. */
+static void test_ready_and_idle_after(void **state)
+{
+	struct step_log log = { 0 };
+	struct timeline timeline = { 0 };
+	struct timeline_parts parts;
+
+	(void)state;
+	timeline_ready(&timeline, 100 * MS, 1030 * MS, 7, false);
+	long_step(&log, TID, 8, 130 * MS, 150 * MS);	/* at 130 ms its clock has that, too */
+	own(&timeline, &log, 200 * MS, 201 * MS, 1052 * MS, 12, 0);
+	timeline_split(&timeline, 100 * MS, 201 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 0);
 	timeline_free(&timeline);
 }
 
@@ -527,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_ready_long_ago_on_a_busy_loop),
 		cmocka_unit_test(test_ready_again_after_a_thread),
 		cmocka_unit_test(test_ready_in_a_long_step),
+		cmocka_unit_test(test_ready_and_idle_after),
 		cmocka_unit_test(test_ready_in_the_next_steps),
 		cmocka_unit_test(test_goes_on_in_silent_steps),
 		cmocka_unit_test(test_silent_steps_behind_others),
