@@ -235,6 +235,7 @@ class Service:
     cpu          the CPU it is kept on
     unix         it listens at its `socket`, a path, and on no port
     prefix       a command to start it with, such as ("taskset", "-c", "0")
+    headers      lines that drive() and get() add to each request
     """
 
     def __init__(
@@ -249,6 +250,7 @@ class Service:
         prefix=(),
         app_folder=SERVICES,
         unix=False,
+        headers=(),
     ):
         self.app = app
         self.loop = loop
@@ -258,6 +260,7 @@ class Service:
         self.prefix = list(prefix)
         self.app_folder = Path(app_folder)
         self.unix = unix
+        self.headers = headers
         self.more_env = env or {}
         self.process = None
         self.port = None
@@ -401,8 +404,9 @@ class Answer:
 class Connection:
     """A keep-alive HTTP/1.1 connection; made again when the server closed it."""
 
-    def __init__(self, port):
+    def __init__(self, port, headers=()):
         self.port = port
+        self.headers = "".join(f"{line}\r\n" for line in headers)
         self.writer = None
 
     async def open(self):
@@ -413,7 +417,8 @@ class Connection:
             await self.open()
         length = "" if method in ("GET", "HEAD") else "content-length: 0\r\n"
         began = time.monotonic()
-        self.writer.write(f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\n{length}\r\n".encode())
+        head = f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\n{self.headers}{length}\r\n"
+        self.writer.write(head.encode())
         status = int((await self.reader.readline()).split()[1])
         headers = {}
         while (line := await self.reader.readline()) not in (b"\r\n", b""):
@@ -446,7 +451,7 @@ async def drive_async(service, requests, concurrency=4, interval_s=0.0, stop=Non
     answers = []
 
     async def work():
-        connection = Connection(service.port)
+        connection = Connection(service.port, service.headers)
         try:
             for request in todo:
                 if stop is not None and stop.is_set():

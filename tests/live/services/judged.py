@@ -7,7 +7,7 @@ import os
 import time
 
 import anyio
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 THREADS = 2
 UPSTREAM = int(os.environ["LOOPSCOPE_UPSTREAM"])
@@ -25,6 +25,11 @@ app = FastAPI(openapi_url=None, lifespan=lifespan)
 @app.get("/ping")
 async def ping():
     return {}
+
+
+@app.get("/client")
+async def client(request: Request):
+    return request.client
 
 
 @app.get("/block/{ms}")
