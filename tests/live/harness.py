@@ -158,12 +158,6 @@ def end(process, how=signal.SIGTERM, seconds=STOP_SECONDS):
         process.wait()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def reserved_port():
     """A port that the kernel gives to nobody else while the block runs.
@@ -451,7 +445,7 @@ async def drive_async(service, requests, concurrency=4, interval_s=0.0, stop=Non
     answers = []
 
     async def work():
-        connection = Connection(service.port, service.headers)
+        connection = Connection(service.port, getattr(service, "headers", ()))
         try:
             for request in todo:
                 if stop is not None and stop.is_set():

@@ -20,12 +20,12 @@ from harness import (
     Service,
     attached,
     end,
-    free_port,
     get,
     listening,
     loopscope,
     own_interpreter,
     own_mounts,
+    reserved_port,
     wait_until,
 )
 
@@ -185,8 +185,8 @@ class TestTarget:
             refused(run, TARGET, f"CPython {version}, which is not supported", "3.11 to ")
 
     def test_nobody_listens(self, command):
-        port = free_port()
-        refused(loopscope(command, "--port", port), TARGET, f"port {port}")
+        with reserved_port() as port:
+            refused(loopscope(command, "--port", port), TARGET, f"port {port}")
 
     def test_zombie(self, command):
         process = subprocess.Popen(["true"])
@@ -558,11 +558,9 @@ def uvicorn(port):
 
 
 def test_command_is_observed_and_ended(tmp_path):
-    port = free_port()
-    service = type("Started", (), {"port": port})
-    with attached(None, command=uvicorn(port), wait=False) as run:
+    with reserved_port() as port, attached(None, command=uvicorn(port), wait=False) as run:
         wait_until(lambda: listening(port), 20, "the service")
-        get(service, "/sleep/60")
+        get(type("Started", (), {"port": port}), "/sleep/60")
     assert (run.status, run.stderr) == (DONE, "")
     assert [finding["route"] for finding in run.findings("blocking_call")] == ["/sleep/{ms}"]
     pid = run.report["targets"][0]["pid"]

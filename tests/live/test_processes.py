@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ from harness import (
     Service,
     attached,
     drive,
-    free_port,
     get,
     listening,
     loopscope,
+    reserved_port,
     wait_until,
 )
 
@@ -89,7 +89,8 @@ class Program:
     """A script of services/ that is started by loopscope itself, or before it."""
 
     def __init__(self, folder, *arguments):
-        self.port = free_port()
+        self.exit = ExitStack()
+        self.port = self.exit.enter_context(reserved_port())
         self.truth_path = folder / "truth.jsonl"
         words = [str(self.port) if word == "PORT" else str(word) for word in arguments]
         self.command = [
@@ -100,6 +101,12 @@ class Program:
             sys.executable,
             *words,
         ]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.exit.close()
 
     def truth(self, kind=None, route=None):
         return Service.truth(self, kind, route)
@@ -156,8 +163,10 @@ def ask(service):
 
 def test_forked_workers(tmp_path):
     """Workers that were forked, all modules being there already, as gunicorn does it."""
-    program = Program(tmp_path, SERVICES / "processes.py", "PORT", 2)
-    with attached(None, "-v", command=program.command, wait=False) as run:
+    with (
+        Program(tmp_path, SERVICES / "processes.py", "PORT", 2) as program,
+        attached(None, "-v", command=program.command, wait=False) as run,
+    ):
         program.wait()
         wait_until(lambda: observed_loops(run) == 4, START_SECONDS, "two loops in two processes")
         pids = until_pids(program, 2)
@@ -172,8 +181,10 @@ def test_forked_workers(tmp_path):
 
 
 def test_command_from_its_first_step(tmp_path, loop):
-    program = Program(tmp_path, *UVICORN, "--loop", loop, "stalls:app")
-    with attached(None, "-v", command=program.command, wait=False) as run:
+    with (
+        Program(tmp_path, *UVICORN, "--loop", loop, "stalls:app") as program,
+        attached(None, "-v", command=program.command, wait=False) as run,
+    ):
         program.wait()
         wait_until(lambda: observed_loops(run), START_SECONDS, "its loop")
         drive(program, ["/sleep/30"] * 3, concurrency=1)
@@ -257,7 +268,8 @@ def test_port(workers):
 
 
 def test_port_of_nobody():
-    run = loopscope("attach", "--port", free_port(), "-d", 1)
+    with reserved_port() as port:
+        run = loopscope("attach", "--port", port, "-d", 1)
     assert run.returncode == 4
     assert len(run.stderr.splitlines()) == 1 and "port" in run.stderr
     assert run.stdout == ""
