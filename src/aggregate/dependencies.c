@@ -208,7 +208,7 @@ int dependencies_request(struct dependency_rows *rows, const struct served_reque
 		if (first_in_line(request, i))
 			error = distribution_add(&row->per_request,
 						 calls_like(request, site, true));
-		if (!error && site->count >= rows->repeats) {
+		if (!error && site->count >= rows->repeats + site->pages) {
 			process_of(row, request->pid)->repeated++;
 			if (!row->repeat_first_ns)
 				row->repeat_first_ns = request->start_ns;

@@ -189,7 +189,8 @@ static void begin(struct peer *peer, const struct peer_view *view, const struct 
 	*item = (struct peer_outstanding){
 		.call = { .token = send->token, .start_ns = view->time_ns, .sent_ns = view->time_ns,
 			  .end_ns = send->silent ? view->time_ns : 0, .silent = send->silent,
-			  .internal = send->internal, .commands = send->commands,
+			  .internal = send->internal, .page = send->page,
+			  .commands = send->commands,
 			  .shape = send->shape, .statement = send->statement,
 			  .bytes_sent = view->total },
 		.id = send->id, .replies = send->replies, .exact = send->exact,

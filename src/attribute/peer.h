@@ -72,6 +72,7 @@ struct peer_call {
 	bool unpaired;
 	bool silent;		/* nobody answers it: there is no latency */
 	bool internal;		/* of the client library: log-in, keep-alive, transaction control */
+	bool page;		/* more of what an earlier call began to read: a cursor */
 	uint32_t commands;	/* statements in it, at least one; those that were seen */
 	const char *shape;	/* interned; NULL: not known */
 	uint64_t statement;	/* without a shape: hash of the name it was prepared by, 0: none */

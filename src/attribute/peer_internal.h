@@ -43,7 +43,7 @@ struct peer_send {
 	bool nothing;		/* no call and no part of one */
 	bool begins;		/* a new call; otherwise the newest goes on */
 	bool silent;		/* nobody answers it */
-	bool exact, open, prepare, internal;
+	bool exact, open, prepare, internal, page;
 	uint32_t replies, commands;
 	uint32_t calls;		/* that it begins, of `commands` each; 0: one */
 	const char *shape;

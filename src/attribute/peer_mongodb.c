@@ -89,6 +89,7 @@ static void command(struct peer *peer, const struct peer_view *view, size_t at,
 	if (!length || !add_name(&text, name, length))
 		return;
 	send->internal = internal_command(name, length);
+	send->page = is(name, length, "getMore");
 	type = view->bytes[at];
 	size = type == BSON_INT64 ? 8 : type == BSON_INT32 ? 4 : 0;
 	if (size && is(name, length, "getMore") && value + size < view->visible) {

@@ -100,6 +100,7 @@ static void sent_command(struct peer *peer, const struct peer_view *view, size_t
 		break;
 	case COM_EXECUTE:
 	case COM_FETCH:
+		send->page = state->command == COM_FETCH;
 		if (at + 5 <= view->visible)
 			send->shape = peer_defined(
 				peer, statement_hash(le32(view->bytes + at + 1)));

@@ -94,6 +94,7 @@ static void statement(struct peer *peer, struct peer_send *send, const char *sha
 {
 	bool control = empty || (shape && shape_sql_internal(shape));
 
+	send->page |= shape && (!strncmp(shape, "FETCH ", 6) || !strncmp(shape, "MOVE ", 5));
 	send->prepare = false;
 	if (!send->commands++ || (send->internal && !control))
 		send->shape = shape;
@@ -167,6 +168,8 @@ static void execute(struct peer *peer, const struct peer_view *view, size_t at, 
 		shape = peer_defined(peer, peer_hash(KIND_PORTAL, view->bytes + at, length));
 	if (!shape)
 		send->statement = named_statement(peer);
+	/* what was bound in an earlier call goes on */
+	send->page = send->begins && !peer->postgres.bound;
 	statement(peer, send, shape && *shape ? shape : NULL, shape && !*shape);
 }
 

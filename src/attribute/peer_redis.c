@@ -29,6 +29,9 @@ static const char *const endless[] = {
 	"SUNSUBSCRIBE", "SYNC", "UNSUBSCRIBE",
 };
 
+/* One page of many: the next one needs what this one answers. */
+static const char *const pages[] = { "HSCAN", "SCAN", "SSCAN", "ZSCAN" };
+
 static bool word_among(const struct redis_state *state, const char *const *words, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -122,6 +125,7 @@ static void named(struct peer *peer, struct peer_send *send)
 	struct redis_state *state = &peer->redis;
 	const char *name = command_name(peer);
 
+	send->page = AMONG(state, pages);
 	if (!AMONG(state, housekeeping)) {
 		send->commands += !AMONG(state, end_of_transaction);
 		send->internal = false;

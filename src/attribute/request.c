@@ -448,6 +448,7 @@ void request_site(struct tracker *tracker, struct open_request *request,
 					     .statement = call->statement,
 					     .first_ns = call->start_ns };
 	}
+	site->pages += call->page;
 	if (request->websocket) {
 		note_message(site, request->messages_in + request->messages_out, call);
 		return;

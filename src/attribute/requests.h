@@ -20,6 +20,7 @@ struct site_calls {
 	const char *peer, *shape;	/* interned or NULL */
 	uint64_t statement;		/* tells those without a shape apart, see peer.h */
 	uint64_t count;			/* of a websocket those between two of its messages */
+	uint64_t pages;			/* of those, see peer.h */
 	uint64_t first_ns, last_ns;	/* first byte of the first call, last of the last reply */
 	struct {
 		uint64_t number, count, first_ns;

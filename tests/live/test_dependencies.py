@@ -148,6 +148,10 @@ CASES = [
 ]
 
 
+#: Routes that read one result page by page, and into how many calls that makes of one line.
+PAGES = {"/asyncpg/pages": 9, "/psycopg/pages": 9, "/redis/pages": 9}
+
+
 # ---- the peers, the service, and what is reported of it -----------------------------------
 
 
@@ -190,7 +194,7 @@ def beyond_ms(*seconds):
 def run(service, tmp_path_factory):
     """All cases, on connections that there were before the attach where the client keeps any."""
     folded = tmp_path_factory.mktemp("output") / "folded"
-    paths = [case.path for case in CASES]
+    paths = [*(case.path for case in CASES), *PAGES]
     answered(drive(service, paths, concurrency=1))
     with attached(service, "-o", f"{folded}:folded") as run:
         answers = drive(service, paths * TIMES, concurrency=1)
@@ -253,9 +257,17 @@ def test_calls(run, peers, case):
         assert sorted(row["statements"]) == sorted(case.statements)
 
 
+@pytest.mark.parametrize("route", PAGES)
+def test_pages_are_no_repeated_call(run, route):
+    """Each of them needs what the one before answered: there is nothing to put together."""
+    calls = [row["calls_per_request"] for row in rows(run, route)]
+    assert max(calls) >= PAGES[route], calls
+    assert run.findings("n_plus_one", route) == []
+
+
 def test_nothing_else_was_called(run):
     """What pools and log-ins say to a peer is no call of anybody's."""
-    expected = {case.route for case in CASES}
+    expected = {case.route for case in CASES} | PAGES.keys()
     assert [row for row in run.report["dependencies"] if row["route"] not in expected] == []
 
 

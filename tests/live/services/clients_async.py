@@ -81,6 +81,14 @@ async def asyncpg_new():
     await connection.close()
 
 
+@router.get("/asyncpg/pages")
+async def asyncpg_pages():
+    async with Clients.asyncpg.acquire() as connection, connection.transaction():
+        numbers = "SELECT generate_series(1, 80)"
+        async for _ in connection.cursor(numbers, prefetch=10):  # asyncpg pages
+            pass
+
+
 @router.get("/asyncpg/unix/{ms}")
 async def asyncpg_unix(ms: int):
     await Clients.asyncpg_unix.fetch("SELECT pg_sleep($1)", ms / 1e3)  # asyncpg unix
@@ -171,6 +179,17 @@ async def psycopg_secret(secret: str):
         await connection.execute(f"SELECT '{secret}', %s::text", [secret])  # psycopg secret
 
 
+@router.get("/psycopg/pages")
+async def psycopg_pages():
+    async with (
+        Clients.psycopg.connection() as connection,
+        connection.cursor(name="numbers") as cursor,
+    ):
+        await cursor.execute("SELECT generate_series(1, 80)")
+        while await cursor.fetchmany(10):  # psycopg pages
+            pass
+
+
 @router.get("/psycopg/new")
 async def psycopg_new():
     async with await psycopg.AsyncConnection.connect(DSN_UNIX) as connection:
@@ -213,6 +232,12 @@ async def redis_secret(secret: str):
 async def redis_new():
     async with redis.asyncio.Redis(**REDIS) as client:
         await client.execute_command("DEBUG", "SLEEP", 0.02)  # redis new
+
+
+@router.get("/redis/pages")
+async def redis_pages():
+    for _ in range(9):
+        await Clients.redis.scan()  # redis pages
 
 
 @router.get("/redis/unix/{ms}")
