@@ -460,7 +460,9 @@ void peer_closed(struct peer *peer, uint64_t time_ns, enum peer_end how, peer_ea
 	for (size_t i = 0; i < peer->count; i++) {
 		struct peer_outstanding *item = &peer->items[i];
 
-		item->call.failed = !item->answered;
+		/* who was only told something, and then left, owes nothing */
+		item->call.silent |= !answers(peer) && how == PEER_GIVEN_UP;
+		item->call.failed = !item->answered && !item->call.silent;
 		/* Half of an answer and a reset is an error, too. */
 		item->call.error |= item->answered && how == PEER_RESET && item->exact &&
 				    item->replies;

@@ -97,6 +97,11 @@ def test_others_are_not_slow(run, what):
     assert run.findings("slow_dependency", f"/{what}/{{ms}}") == []
 
 
+def test_who_is_told_something_owes_nothing(run):
+    row = row_of(run, "told")
+    assert row["failures"] == row["given_up"] == row["unanswered"] == row["errors"] == 0
+
+
 def test_a_timer_is_a_timer(run):
     (route,) = [row for row in run.report["routes"] if row["route"] == "/told/{ms}"]
     assert route["time_ms"]["dependency_wait"] == 0

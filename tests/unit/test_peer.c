@@ -582,7 +582,8 @@ static void test_given_up(void **state)
 	SEND(talk, "a line for the log\n");
 	SEND(talk, "another one\n");
 	peer_closed(talk->peer, 500, PEER_GIVEN_UP, talk_call, talk);
-	assert_true(talk->count && talk->last.given_up && !talk->last.due);
+	assert_true(talk->count && talk->last.silent && !talk->last.due);
+	assert_true(!talk->last.failed && !talk->last.given_up);
 	SEND(talk, "what time is it?\n");
 	RECEIVE(talk, "late\n");
 	SEND(talk, "and now?\n");
