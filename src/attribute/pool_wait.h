@@ -19,6 +19,7 @@ struct pool_look {
 	struct place site;	/* innermost application frame; file NULL: there is none */
 	uint64_t since_ns;	/* it did not wait before, 0: not known */
 	bool thread;		/* it is a thread of it that waits */
+	bool in_process;	/* it waits for no pool: a process of an executor has `call` */
 };
 
 /* A wait as it is handed on. */

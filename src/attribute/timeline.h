@@ -18,7 +18,7 @@
 	X(loop_blocked, "its code blocking the loop") \
 	X(gil_wait, "its step waiting for the GIL") \
 	X(cpu_wait, "its step waiting for a CPU") \
-	X(thread_run, "its code in a thread") \
+	X(thread_run, "its code in a thread, or in a process of an executor") \
 	X(behind_others, "ready, behind others") \
 	X(thread_queue, "queued for a thread") \
 	X(pool_wait, "waiting for a pool") \

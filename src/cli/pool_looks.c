@@ -58,7 +58,7 @@ static uint32_t executor_row(struct pool_looks *looks, uint64_t call)
 	 * A thread has it and may wait for the GIL to begin, or it left its queue meanwhile;
 	 * else that is one which cannot be read.
 	 */
-	if (error == -ENOENT || (error && !executor_call_queued(target, call)))
+	if (error == -ENOENT || (error && executor_call_place(target, call) != CALL_QUEUED))
 		return 0;
 	number = pools_row(&looks->observation->window.pools, looks->observed->pid,
 			   executor_signature, executor ? executor->object : 0);
@@ -140,7 +140,7 @@ static uint32_t used_by(struct pool_looks *looks, const struct task_info *task,
 
 /* Number of the pool that a task waits for, 0: it waits for none. */
 static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
-			const struct pool_frames *frames, uint64_t *ret_call, bool *ret_left)
+			const struct pool_frames *frames, struct pool_look *look, bool *ret_left)
 {
 	struct observed *observed = looks->observed;
 	const struct target *target = observed->target;
@@ -149,11 +149,11 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 	size_t at = (task->task >> 4) * 0x9e3779b97f4a7c15ull >> 32 & (LOOK_MEMORY - 1);
 	bool known = memory->items[at].task == task->task &&
 		     memory->items[at].since_ns == task->since_ns;
-	bool queued = false;
+	enum call_place place = known ? memory->items[at].place : CALL_NOWHERE;
 	uint32_t pool = 0;
 
-	if (known && memory->items[at].pool && !memory->items[at].queued) {
-		*ret_call = memory->items[at].call;
+	if (known && memory->items[at].pool && place != CALL_QUEUED) {
+		look->call = memory->items[at].call;
 		return memory->items[at].pool;
 	}
 	seen.signature = pool_match(task, frames, &seen.frame);
@@ -168,16 +168,18 @@ static uint32_t pool_of(struct pool_looks *looks, const struct task_info *task,
 				  : executor_call(target, &observed->config, task);
 	}
 	/* it may begin at any time without a trace in the chain */
-	if (!seen.signature && seen.call && executor_call_queued(target, seen.call)) {
-		queued = true;
+	if (!seen.signature && seen.call && place <= CALL_QUEUED)
+		place = executor_call_place(target, seen.call);
+	if (place == CALL_QUEUED) {
 		pool = known ? memory->items[at].pool : 0;
 		pool = pool ? pool : executor_row(looks, seen.call);
 	}
 	memory->items[at].task = task->task;
 	memory->items[at].since_ns = task->since_ns;
-	memory->items[at].call = *ret_call = seen.call;
+	memory->items[at].call = look->call = seen.call;
+	look->in_process = place == CALL_IN_PROCESS;
 	memory->items[at].pool = pool;
-	memory->items[at].queued = queued;
+	memory->items[at].place = place;
 	if (!known)
 		memory->items[at].used = pool ? 0 : used_by(looks, task, frames);
 	if (memory->items[at].used)
@@ -190,16 +192,19 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 		     struct pool_look *look)
 {
 	struct place site = pool_looks_site(frames);
-	uint64_t call = 0;
+	struct pool_look found = { .future = task->end_object, .site = site };
 	bool left = false;	/* it went on while it was looked at */
-	uint32_t pool = pool_of(looks, task, frames, &call, &left);
+	uint32_t pool = found.pool = pool_of(looks, task, frames, &found, &left);
 
 	pool_locks_task(looks, task, activity, &site, pool);
+	if (found.in_process) {
+		look->in_process = true;
+		look->call = found.call;
+	}
 	if (pool) {
 		pool_looks_waiting(looks, pool);
 		if (!look->pool)
-			*look = (struct pool_look){ .pool = pool, .call = call,
-						    .future = task->end_object, .site = site };
+			*look = found;
 	} else if (left) {
 		look->ready = true;
 	} else if (site.file && looks->holder_count < LOOK_HOLDERS) {

@@ -23,7 +23,7 @@ struct pool_memory {
 		uint64_t call;
 		uint32_t pool;		/* 0: none */
 		uint32_t used;		/* one of which it has a connection, 0: not known */
-		bool queued;		/* in an executor: it may have begun since */
+		enum call_place place;	/* of a call of an executor; queued: it may have begun */
 	} items[LOOK_MEMORY];
 	struct {
 		uint64_t queue, until_ns;	/* then it is looked for again */

@@ -86,6 +86,10 @@ static void add_task(struct observed *observed, const struct task_info *task,
 	pool_looks_task(looks, task, &chain, &activity, &waiting->pool);
 	wait_add_task(&waiting->wait, tracker_stacks(looks->observation->tracker), task,
 		      activity.route.injected, frames, codes, kept);
+	if (waiting->pool.in_process && waiting->wait.part == PART_thread_queue) {
+		waiting->wait.part = PART_thread_run;
+		waiting->wait.mark ^= waiting->pool.call;
+	}
 }
 
 static void take_thread_wait(struct pool_looks *looks, const struct thread_wait *wait,

@@ -98,19 +98,31 @@ static int take_thread(void *context, uint64_t key, uint64_t value)
 	return 0;
 }
 
-/* Are there executors with processes?  They have queues of another kind. */
-static bool uses_processes(const struct target *target)
+/* The threads that manage the processes of executors; -ENOENT: there were never any. */
+static int managers_of(const struct target *target, uint64_t *ret_data)
 {
 	const struct py_reader *py = &target->py;
-	uint64_t module, threads, data;
-	int64_t count = 0;
+	uint64_t module, threads;
 	int error = py_module(py, target->interp, "concurrent.futures.process", &module);
 
 	if (error)
-		return error != -ENOENT;
+		return error;
 	return py_module_attribute(py, module, "_threads_wakeups", &threads) ||
-	       py_instance_attribute(py, threads, "data", &data) ||
-	       py_dict_walk(py, data, count_item, &count) || count;
+			       py_instance_attribute(py, threads, "data", ret_data)
+		       ? -EIO
+		       : 0;
+}
+
+/* Are there executors with processes?  They have queues of another kind. */
+static bool uses_processes(const struct target *target)
+{
+	uint64_t data;
+	int64_t count = 0;
+	int error = managers_of(target, &data);
+
+	if (error)
+		return error != -ENOENT;
+	return py_dict_walk(&target->py, data, count_item, &count) || count;
 }
 
 int executors_read(const struct target *target, struct executors *ret_executors)
@@ -244,11 +256,67 @@ uint64_t executor_call(const struct target *target, const struct process_config 
 	return 0;
 }
 
-bool executor_call_queued(const struct target *target, uint64_t call)
+static bool is_in_state(const struct py_reader *py, uint64_t call, const char *name)
 {
 	uint64_t state;
 	char text[16];
 
-	return call && !py_instance_attribute(&target->py, call, "_state", &state) &&
-	       py_string(&target->py, state, text, sizeof(text)) >= 0 && !strcmp(text, "PENDING");
+	return !py_instance_attribute(py, call, "_state", &state) &&
+	       py_string(py, state, text, sizeof(text)) >= 0 && !strcmp(text, name);
+}
+
+/* A call among those of an executor with processes, which take the oldest ones. */
+struct search {
+	const struct target *target;
+	uint64_t call;
+	int64_t processes;	/* of the executor that is looked at */
+	int64_t before;		/* calls of it that are older */
+	enum call_place place;
+};
+
+static int look_at_item(void *context, uint64_t key, uint64_t value)
+{
+	struct search *search = context;
+	uint64_t future;
+
+	(void)key;
+	if (py_instance_attribute(&search->target->py, value, "future", &future) ||
+	    future != search->call) {
+		search->before++;
+		return 0;
+	}
+	search->place = search->before < search->processes ? CALL_IN_PROCESS : CALL_QUEUED;
+	return 1;
+}
+
+/* A weak reference to the thread that manages the processes of an executor. */
+static int look_at_manager(void *context, uint64_t key, uint64_t value)
+{
+	struct search *search = context;
+	const struct target *target = search->target;
+	const struct py_reader *py = &target->py;
+	uint64_t thread, items, processes;
+
+	(void)value;
+	search->processes = search->before = 0;
+	if (!mem_read_u64(target->mem, key + target->layout.weakref_object, &thread) &&
+	    !py_instance_attribute(py, thread, "processes", &processes) &&
+	    !py_instance_attribute(py, thread, "pending_work_items", &items) &&
+	    !py_dict_walk(py, processes, count_item, &search->processes))
+		py_dict_walk(py, items, look_at_item, search);
+	return search->place != CALL_IN_THREAD;
+}
+
+enum call_place executor_call_place(const struct target *target, uint64_t call)
+{
+	struct search search = { .target = target, .call = call, .place = CALL_IN_THREAD };
+	uint64_t managers;
+
+	if (is_in_state(&target->py, call, "PENDING"))
+		return CALL_QUEUED;
+	if (!is_in_state(&target->py, call, "RUNNING"))
+		return CALL_NOWHERE;
+	if (!managers_of(target, &managers))
+		py_dict_walk(&target->py, managers, look_at_manager, &search);
+	return search.place;
 }

@@ -150,8 +150,14 @@ int executor_of_call(const struct target *target, struct executors *executors, u
 /* Threads there may be, those that work, calls in its queue. */
 struct pool_numbers executor_numbers(const struct target *target, uint64_t object);
 
-/* It has not begun. */
-bool executor_call_queued(const struct target *target, uint64_t call);
+enum call_place {
+	CALL_NOWHERE,	/* it is done, or could not be read */
+	CALL_QUEUED,	/* it has not begun */
+	CALL_IN_THREAD,
+	CALL_IN_PROCESS,	/* of a ProcessPoolExecutor */
+};
+
+enum call_place executor_call_place(const struct target *target, uint64_t call);
 
 extern const struct pool_signature *const executor_signature;
 

@@ -5,6 +5,8 @@ import pytest
 from harness import SERVICES, Service, attached, drive, get
 
 HELD_MS = 400
+#: Of services/in_processes.py.
+PROCESSES = 2
 #: Name -> route, threads, calls at the same time.
 BUSY = {
     "reports": ("reports", 2, 9),
@@ -52,3 +54,23 @@ def test_threads_that_suffice(service):
     run, said = observed(service, {route: threads for route, threads, _ in BUSY.values()})
     assert run.findings("executor_exhaustion") == []
     assert all(numbers["lasting"] == 0 for numbers in said.values())
+
+
+def test_processes_of_an_executor(interpreter):
+    """What a process works on is not queued; what waits for one is."""
+    with Service("in_processes:app", interpreter=interpreter) as service:
+        with attached(service) as enough:
+            drive(service, [f"/compute/{HELD_MS}"] * PROCESSES, concurrency=PROCESSES)
+        with attached(service) as short:
+            drive(service, [f"/compute/{HELD_MS}"] * 3 * PROCESSES, concurrency=3 * PROCESSES)
+    (row,) = enough.report["routes"]
+    assert row["time_ms"]["thread_run"] >= 0.75 * PROCESSES * HELD_MS, row["time_ms"]
+    assert row["time_ms"]["thread_queue"] < 0.25 * HELD_MS
+    assert enough.findings() == []
+    # The first ones wait for none, the next ones once, the last ones twice that long.
+    (row,) = short.report["routes"]
+    queued_ms = (0 + 1 + 2) * PROCESSES * HELD_MS
+    assert row["time_ms"]["thread_queue"] == pytest.approx(queued_ms, rel=0.25)
+    assert row["time_ms"]["thread_run"] >= 0.75 * 3 * PROCESSES * HELD_MS
+    (finding,) = short.findings("executor_exhaustion")
+    assert finding["requests"] == 2 * PROCESSES
