@@ -56,6 +56,19 @@ def test_threads_that_suffice(service):
     assert all(numbers["lasting"] == 0 for numbers in said.values())
 
 
+def test_a_thread_that_goes_on_at_once(loop):
+    """A thread that is never idle begins its next call when the one before ends."""
+    calls, ms = 40, 60
+    with Service("executors:app", loop=loop) as service, attached(service) as run:
+        drive(service, [f"/reports/{ms}"] * calls, concurrency=calls)
+    (row,) = run.report["routes"]
+    assert row["requests"] == calls
+    assert 0.99 * calls * ms <= row["time_ms"]["thread_run"] <= 1.3 * calls * ms, row["time_ms"]
+    # Of two at a time the first two wait for none, the next two once, and so on.
+    queued_ms = sum(2 * turn * ms for turn in range(calls // 2))
+    assert row["time_ms"]["thread_queue"] == pytest.approx(queued_ms, rel=0.25)
+
+
 def test_processes_of_an_executor(interpreter):
     """What a process works on is not queued; what waits for one is."""
     with Service("in_processes:app", interpreter=interpreter) as service:
