@@ -37,6 +37,8 @@ class Reply:
     first_ns: int = 0
     last_ns: int = 0
     connected_ns: int = 0
+    #: Its client may have sent it that much after `sent_ns`, for want of a CPU.
+    late_ns: int = 0
     status: int | None = None
     headers: dict = field(default_factory=dict)
     body: bytes = b""
@@ -144,6 +146,12 @@ def unverified():
     return context
 
 
+def run_delay_ns():
+    """For how long this thread was ready to run and had no CPU."""
+    with open("/proc/thread-self/schedstat") as file:
+        return int(file.read().split()[1])
+
+
 class Client:
     """One connection."""
 
@@ -162,7 +170,7 @@ class Client:
             raw.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket = unverified().wrap_socket(raw) if tls else raw
         self.parser = Parser()
-        self.sent_ns = 0
+        self.late_ns = 0
 
     def __enter__(self):
         return self
@@ -172,8 +180,10 @@ class Client:
 
     def send(self, data):
         """The clock just before, which is when a request begins."""
+        late = -run_delay_ns()
         now = time.monotonic_ns()
         self.socket.sendall(data)
+        self.late_ns = max(self.late_ns, late + run_delay_ns())
         return now
 
     def receive(self):
@@ -204,6 +214,7 @@ class Client:
         if done:
             reply = self.parser.taken()
         reply.sent_ns, reply.connected_ns = sent_ns, self.connected_ns
+        reply.late_ns = self.late_ns
         return reply
 
     def ask(self, method, path, body=b"", fields=()):
@@ -354,7 +365,8 @@ class Lane:
         self.first = None
         method, _, _ = driver.requests[number]
         self.head = method == "HEAD"
-        self.sent_ns = self.client.send(driver.wires[number])
+        self.sent_ns = time.monotonic_ns()
+        self.client.socket.sendall(driver.wires[number])
         return True
 
     def ready(self):
