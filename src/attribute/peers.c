@@ -9,6 +9,7 @@
 #include "attribute/attribute.h"
 #include "attribute/tracker_internal.h"
 #include "base/intern.h"
+#include "base/vec.h"
 
 static const char *name_of(const struct event_header *event, const struct io_record *io)
 {
@@ -118,6 +119,17 @@ static struct open_request *waiting_request(struct tracker *tracker,
 		HASH_FIND(hh, tracker->requests, &origin->request, sizeof(origin->request),
 			  request);
 	return request;
+}
+
+static void note_peer(struct open_request *request, uint64_t connection)
+{
+	for (size_t i = request->peers.count; i-- > 0;)
+		if (request->peers.items[i] == connection)
+			return;
+	if (!vec_grow(&request->peers, MAX_PEERS))
+		request->peers.items[request->peers.count++] = connection;
+	else if (request->peers.count)
+		request->peers.items[request->peers.next++ % request->peers.count] = connection;
 }
 
 static struct peer_data data_of(const struct event_header *event, const struct io_record *io,
@@ -237,7 +249,7 @@ int peer_event(struct tracker *tracker, struct connection *connection,
 		token = connection->token; /* of several sent by one call */
 	}
 	if (request)
-		request->peers[request->peer_count++ % 8] = connection->id;
+		note_peer(request, connection->id);
 	if (error)
 		return error;
 	if (io->direction == IO_CONNECT) {
@@ -291,11 +303,11 @@ void peers_settle(struct tracker *tracker, struct open_request *request, uint64_
 {
 	struct ending ending = { tracker, request, now };
 
-	for (unsigned i = 0; i < request->peer_count && i < 8; i++) {
+	for (size_t i = 0; i < request->peers.count; i++) {
 		struct answering answering = { .tracker = tracker };
 
-		HASH_FIND(hh, tracker->connections, &request->peers[i],
-			  sizeof(request->peers[i]), answering.connection);
+		HASH_FIND(hh, tracker->connections, &request->peers.items[i],
+			  sizeof(request->peers.items[i]), answering.connection);
 		if (!answering.connection || !answering.connection->peer)
 			continue;
 		peer_settle(answering.connection->peer, now, on_call, &answering);

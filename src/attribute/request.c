@@ -23,6 +23,7 @@ static void request_free(struct open_request *request)
 {
 	timeline_free(&request->timeline);
 	free(request->callables.items);
+	free(request->peers.items);
 	free(request->sites);
 	free(request);
 }
@@ -124,12 +125,12 @@ static int take_orphan(struct tracker *tracker, struct open_request *request,
 	request->worked_ns = orphan->worked_ns;
 	request->pool_wait = orphan->pool_wait;
 	request->thread_waits = orphan->thread_waits;
-	memcpy(request->peers, orphan->peers, sizeof(request->peers));
-	request->peer_count = orphan->peer_count;
+	request->peers = orphan->peers;
 	request->sites = orphan->sites;
 	request->site_count = orphan->site_count;
 	request->site_capacity = orphan->site_capacity;
 	request->callables = orphan->callables;
+	orphan->peers.items = NULL;
 	orphan->sites = NULL;
 	orphan->callables.items = NULL;
 	request_drop(tracker, orphan);

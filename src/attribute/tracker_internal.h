@@ -18,6 +18,7 @@
 #define MAX_ORPHANS 4096	/* work of requests that no connection is known for yet */
 #define ORPHAN_NS (30 * NS_PER_S)	/* of which nothing is seen for so long has ended */
 #define MAX_ORIGINS 8192	/* calls to peers at once */
+#define MAX_PEERS 256		/* connections that one request uses; then the first ones go */
 #define MAX_SITES 256		/* places in one request that call a peer */
 #define MAX_CALLABLES 64	/* `Depends` callables and middleware seen in one request */
 
@@ -44,8 +45,11 @@ struct open_request {
 	bool upgrade;			/* asks for a websocket */
 	uint64_t last_receive_ns, last_send_ns;
 	uint64_t stuck_ns;		/* the client does not read since; 0: it does */
-	uint64_t peers[8];		/* connections it used last */
-	unsigned peer_count;
+	struct {
+		uint64_t *items;	/* owned: connections it used, each once */
+		size_t count, capacity;
+		size_t next;		/* with MAX_PEERS of them the place of the next one */
+	} peers;
 	uint64_t messages_in, messages_out;
 	uint64_t message_ns;		/* one came then, and nothing was sent since; 0: none */
 	struct timeline timeline;

@@ -34,6 +34,8 @@ CLIENTS = POSTGRES + REDIS + HTTP
 SLOW = dict.fromkeys(CLIENTS, 120) | {"asyncpg": 300, "httpx": 300}
 NEW_MS = UNIX_MS = 20
 MANY = dict.fromkeys(POSTGRES, 20) | dict.fromkeys(REDIS, 30) | dict.fromkeys(HTTP, 8)
+#: Calls at once, each on a connection of its own.
+WIDE = 20
 FEW = dict.fromkeys(POSTGRES + HTTP, 3) | dict.fromkeys(REDIS, 1)
 #: Of a latency; from the end of the peer's sleep to its first byte here is its own time.
 LATENCY_MS, LATENCY_SHARE = 5, 0.05
@@ -91,7 +93,8 @@ class Case:
 
     @property
     def route(self):
-        value = {"slow": "ms", "unix": "ms", "many": "count", "pipeline": "count"}.get(self.what)
+        counted = dict.fromkeys(("many", "wide", "pipeline"), "count")
+        value = {"slow": "ms", "unix": "ms", **counted}.get(self.what)
         value = "secret" if self.what == "secret" else value
         return f"/{self.client}/{self.what}" + (f"/{{{value}}}" if value else "")
 
@@ -145,6 +148,8 @@ CASES = [
     Case("asyncpg", "unix", f"/asyncpg/unix/{UNIX_MS}", ms=UNIX_MS, unix=True),
     Case("redis", "unix", f"/redis/unix/{UNIX_MS}", ms=UNIX_MS, unix=True),
     Case("redis", "pipeline", "/redis/pipeline/10", statements=("pipeline(GET)",)),
+    Case("aiohttp", "wide", f"/aiohttp/wide/{WIDE}", WIDE),
+    Case("requests", "wide", f"/requests/wide/{WIDE}", WIDE),
 ]
 
 
@@ -297,7 +302,7 @@ def test_slow_dependencies(run):
 
 
 def test_n_plus_one(run):
-    many = {case.route: case for case in CASES if case.what == "many"}
+    many = {case.route: case for case in CASES if case.what in ("many", "wide")}
     found = run.findings("n_plus_one")
     assert sorted(finding["route"] for finding in found) == sorted(many)
     for finding in found:

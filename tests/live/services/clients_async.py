@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that wait on the event loop; see clients.py."""
 
+import asyncio
+
 import aiohttp
 import asyncpg
 import httpx
@@ -298,6 +300,15 @@ async def httpx_new():
 async def aiohttp_slow(ms: int):
     async with Clients.aiohttp.get(f"/delay/{ms}") as response:  # aiohttp slow
         await response.read()
+
+
+@router.get("/aiohttp/wide/{count}")
+async def aiohttp_wide(count: int):
+    async def item(number):
+        async with Clients.aiohttp.get(f"/items/{number}") as response:  # aiohttp wide
+            await response.read()
+
+    await asyncio.gather(*map(item, range(count)))
 
 
 @router.get("/aiohttp/many/{count}")

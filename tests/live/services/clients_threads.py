@@ -207,6 +207,14 @@ def requests_many(count: int):
         Clients.requests.get(f"{UPSTREAM}/items/{number}")  # requests many
 
 
+@router.get("/requests/wide/{count}")
+async def requests_wide(count: int):
+    def item(number):
+        requests.get(f"{UPSTREAM}/items/{number}")  # requests wide
+
+    await asyncio.gather(*(run_in_threadpool(item, number) for number in range(count)))
+
+
 @router.get("/requests/few")
 def requests_few():
     for path in ("/one", "/two", "/three"):
