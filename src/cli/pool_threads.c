@@ -368,6 +368,14 @@ static bool holds(const struct pool_looks *looks, const struct pool_row *row,
 	       pools_used_by(row, activity->route.route, activity->route.method);
 }
 
+static bool same_stack(const struct stack_record *before, const struct thread_stack *stack)
+{
+	const struct stack_record *now = &stack->walk.stack;
+
+	return before->count == now->count &&
+	       !memcmp(before->frames, now->frames, now->count * sizeof(*now->frames));
+}
+
 /* What one thread runs for the pool, if it is one of its. */
 static bool look_at_holder(struct pool_looks *looks, struct pool_row *row,
 			   struct thread_stack *stack, uint64_t tstate)
@@ -391,6 +399,9 @@ static bool look_at_holder(struct pool_looks *looks, struct pool_row *row,
 	call.stack = stack->walk.stack;
 	if (attribute_event(&observed->view, &call.header, stack->frames, &activity) ||
 	    !activity.culprit.file || !holds(looks, row, &call.request, &activity, waits))
+		return false;
+	/* or it was done while it was looked at: its stack was read first */
+	if (!activity.request && (walk(looks, tstate, stack) || !same_stack(&call.stack, stack)))
 		return false;
 	holder = (struct pool_holder){
 		.route = activity.route.route, .method = activity.route.method,
