@@ -10,6 +10,7 @@
 #include "cli/pool_threads.h"
 
 #define QUEUE_KNOWN_NS NS_PER_S
+#define AWAITING_MAX 8	/* tasks that await each other */
 
 /* The numbers of one pool; half a percent of a CPU. */
 static const struct pace_limits read_pace = { .least_ns = 20 * NS_PER_MS, .share = 200 };
@@ -21,6 +22,37 @@ struct place pool_looks_site(const struct pool_frames *frames)
 		    frames->items[i].code->file[0])
 			return place_of(&frames->items[i]);
 	return (struct place){ 0 };
+}
+
+static const struct task_info *task_at(const struct task_snapshot *snapshot, uint64_t address)
+{
+	for (size_t i = 0; i < snapshot->count; i++)
+		if (snapshot->tasks[i].task == address)
+			return &snapshot->tasks[i];
+	return NULL;
+}
+
+/* Where the application awaits a task; file NULL: that is not known. */
+static struct place awaited_at(struct pool_looks *looks, uint64_t address)
+{
+	struct code_cache *codes = looks->observed->view.codes;
+	const struct task_info *task;
+	struct place site = { 0 };
+	struct frame frame;
+
+	if (address == looks->awaiting)
+		return looks->awaiting_at;
+	looks->awaiting = address;
+	for (unsigned up = 0; address && !site.file && up < AWAITING_MAX; up++) {
+		const struct pool_frames one = { .items = &frame, .count = 1 };
+
+		task = task_at(looks->snapshot, address);
+		for (size_t i = 0; task && !site.file && i < task->frame_count; i++)
+			if (code_cache_resolve(codes, &task->frames[i], 1, &frame, 1))
+				site = pool_looks_site(&one);
+		address = task && task->awaited_by_count ? task->awaited_by[0] : 0;
+	}
+	return looks->awaiting_at = site;
 }
 
 struct executors *pool_looks_executors(struct pool_looks *looks)
@@ -191,7 +223,11 @@ void pool_looks_task(struct pool_looks *looks, const struct task_info *task,
 		     const struct pool_frames *frames, const struct activity *activity,
 		     struct pool_look *look)
 {
-	struct place site = pool_looks_site(frames);
+	struct place own = pool_looks_site(frames);
+	/* a library's coroutine in a task of its own: who awaits that */
+	struct place site = own.file || !task->awaited_by_count
+				    ? own
+				    : awaited_at(looks, task->awaited_by[0]);
 	struct pool_look found = { .future = task->end_object, .site = site };
 	bool left = false;	/* it went on while it was looked at */
 	uint32_t pool = found.pool = pool_of(looks, task, frames, &found, &left);

@@ -60,6 +60,8 @@ struct pool_looks {
 	struct pool_holder holders[LOOK_HOLDERS];
 	uint64_t holder_requests[LOOK_HOLDERS];
 	size_t holder_count;
+	uint64_t awaiting;	/* task whose place was looked for last, of a task that it awaits */
+	struct place awaiting_at;
 	struct lock_tasks lock_tasks;
 	struct executors executors;
 	bool executors_read;

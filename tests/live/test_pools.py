@@ -125,6 +125,18 @@ def test_an_empty_pool(service, name):
     assert parts["pool_wait"] + parts["thread_queue"] > sum(parts.values()) / 4
 
 
+def test_a_request_empties_a_pool_alone(service):
+    """Its tasks are the library's coroutines: the line that awaits them is named."""
+    warmed(service, ["at-once"])
+    with attached(service) as run:
+        drive(service, [f"/at-once/{HELD_MS}"] * 3, concurrency=1)
+    (finding,) = run.findings("db_pool_exhaustion")
+    assert finding["route"] == route_of("at-once")
+    assert finding["culprit"]["function"] == "at_once"
+    assert finding["culprit"]["line"] == line_of("at-once")
+    assert finding["requests"] == 3
+
+
 def at_once(service, names, count):
     """The run and what the pools say while each of them is wanted by so many, once."""
     warmed(service, names)

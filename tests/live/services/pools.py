@@ -174,6 +174,12 @@ async def default_executor(ms: int):
 # ---- connections ------------------------------------------------------------------
 
 
+@app.get("/at-once/{ms}")
+async def at_once(ms: int):
+    query = "SELECT pg_sleep($1)"
+    await asyncio.gather(*(Pools.asyncpg.fetch(query, ms / 1e3) for _ in range(6)))  # at-once
+
+
 @app.get("/asyncpg/{ms}")
 async def from_asyncpg(ms: int):
     async with Pools.asyncpg.acquire() as connection:  # asyncpg
