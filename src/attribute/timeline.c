@@ -173,15 +173,13 @@ static int went_on(struct timeline *timeline, const struct loop_moment *moment,
 	return error ? error : add_silent(timeline, others.end_ns, end);
 }
 
-/* Was the loop idle between ready_ns and a later step? What was ready had run by then. */
-static bool idle_before(const struct timeline *timeline, uint64_t start_ns, uint64_t busy_ns,
-			uint64_t seq)
+/* Was the loop idle between ready_ns and one of the next steps? What was ready had run. */
+static bool idle_before(const struct timeline *timeline, uint64_t start_ns, uint64_t busy_ns)
 {
-	if (!timeline->ready_busy_ns || busy_ns < timeline->ready_busy_ns ||
-	    seq < timeline->ready_seq)
+	if (!timeline->ready_busy_ns || busy_ns < timeline->ready_busy_ns)
 		return false;
 	return was_idle(start_ns - timeline->ready_ns, busy_ns - timeline->ready_busy_ns,
-			seq - timeline->ready_seq);
+			READY_STEPS);
 }
 
 /* End of the long steps of a loop that held up what was ready at ready_ns. */
@@ -203,7 +201,7 @@ static uint64_t held_until(const struct timeline *timeline, const struct loop_mo
 			last = log->items[at].seq + READY_STEPS;
 		if (before || (log->items[at].seq <= last &&
 			       !idle_before(timeline, log->items[at].start_ns,
-					    log->items[at].busy_ns, log->items[at].seq)))
+					    log->items[at].busy_ns)))
 			until = log->items[at].end_ns;
 	}
 	return until;

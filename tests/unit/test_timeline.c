@@ -212,6 +212,17 @@ static void test_ready_and_idle_after(void **state)
 	timeline_split(&timeline, 100 * MS, 201 * MS, &parts);
 	assert_int_equal(parts.ns[PART_behind_others], 0);
 	timeline_free(&timeline);
+	/* the same of a reply that came in a long step: of that one it is not known which */
+	timeline = (struct timeline){ 0 };
+	log.count = 0;
+	long_step(&log, TID, 100007, 90 * MS, 120 * MS);
+	timeline_ready(&timeline, 100 * MS, 1010 * MS, 0, false);
+	long_step(&log, TID, 100008, 150 * MS, 180 * MS);
+	log.items[1].busy_ns = 1030 * MS;	/* what it had at 120 ms */
+	own(&timeline, &log, 200 * MS, 201 * MS, 1052 * MS, 12, 0);
+	timeline_split(&timeline, 100 * MS, 201 * MS, &parts);
+	assert_int_equal(parts.ns[PART_behind_others], 20 * MS);
+	timeline_free(&timeline);
 }
 
 static void test_ready_in_the_next_steps(void **state)
