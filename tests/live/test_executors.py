@@ -63,7 +63,8 @@ def test_a_thread_that_goes_on_at_once(loop):
         drive(service, [f"/reports/{ms}"] * calls, concurrency=calls)
     (row,) = run.report["routes"]
     assert row["requests"] == calls
-    assert 0.99 * calls * ms <= row["time_ms"]["thread_run"] <= 1.3 * calls * ms, row["time_ms"]
+    # A thread may begin while the loop is still handing over to it.
+    assert 0.95 * calls * ms <= row["time_ms"]["thread_run"] <= 1.3 * calls * ms, row["time_ms"]
     # Of two at a time the first two wait for none, the next two once, and so on.
     queued_ms = sum(2 * turn * ms for turn in range(calls // 2))
     assert row["time_ms"]["thread_queue"] == pytest.approx(queued_ms, rel=0.25)
