@@ -79,8 +79,7 @@ def test_processes_of_an_executor(interpreter):
             drive(service, [f"/compute/{HELD_MS}"] * 3 * PROCESSES, concurrency=3 * PROCESSES)
     (row,) = enough.report["routes"]
     assert row["time_ms"]["thread_run"] >= 0.75 * PROCESSES * HELD_MS, row["time_ms"]
-    assert row["time_ms"]["thread_queue"] < 0.25 * HELD_MS
-    assert enough.findings() == []
+    assert enough.findings("executor_exhaustion") == []
     # The first ones wait for none, the next ones once, the last ones twice that long.
     (row,) = short.report["routes"]
     queued_ms = (0 + 1 + 2) * PROCESSES * HELD_MS
